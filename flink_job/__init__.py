@@ -1,0 +1,1 @@
+"""The job: command line, pipeline file, graph, sources and sinks."""

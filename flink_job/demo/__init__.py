@@ -1,0 +1,1 @@
+"""What the demo compares the job's answers with: exact answers and their price in memory."""

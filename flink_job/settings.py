@@ -1,0 +1,68 @@
+"""Flink's configuration for a pipeline."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from flink_job.pipeline import Pipeline
+
+if TYPE_CHECKING:
+    from flink_job.sources.source import Source
+
+_BUNDLE_MS = {"throughput": 200, "latency": 5}
+_BUFFER_MS = {"throughput": 100, "latency": 1}
+_BATCHES_PER_BUNDLE = 4
+
+
+def job_settings(pipeline: Pipeline, source: Source) -> dict[str, str]:
+    """Return what the job itself sets, wherever it runs."""
+    settings = {
+        "pipeline.name": pipeline.name,
+        "pipeline.max-parallelism": str(pipeline.max_parallelism),
+        "pipeline.auto-watermark-interval": "20 ms",
+        "execution.buffer-timeout.interval": f"{_BUFFER_MS[pipeline.profile]} ms",
+        "execution.checkpointing.interval": f"{pipeline.checkpoints.every} ms",
+        "execution.checkpointing.dir": pipeline.checkpoint_uri(),
+        "execution.checkpointing.num-retained": str(pipeline.checkpoints.keep),
+        "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
+        "execution.checkpointing.incremental": "true",
+        "execution.checkpointing.min-pause": f"{min(pipeline.checkpoints.every, 1000)} ms",
+        "execution.checkpointing.tolerable-failed-checkpoints": "3",
+        "state.backend.type": "rocksdb",
+        "restart-strategy.type": "exponential-delay",
+        "restart-strategy.exponential-delay.initial-backoff": "1 s",
+        "restart-strategy.exponential-delay.max-backoff": "30 s",
+        "restart-strategy.exponential-delay.backoff-multiplier": "2",
+        "restart-strategy.exponential-delay.attempts-before-reset-backoff": "6",
+        "table.exec.uid.generation": "ALWAYS",
+        "table.exec.source.idle-timeout": f"{pipeline.event.idle_timeout} ms",
+        "python.fn-execution.arrow.batch.size": str(source.rows_per_batch),
+        "python.fn-execution.bundle.size": str(source.rows_per_batch * _BATCHES_PER_BUNDLE),
+        "python.fn-execution.bundle.time": str(_BUNDLE_MS[pipeline.profile]),
+    }
+    if pipeline.parallelism is not None:
+        settings["parallelism.default"] = str(pipeline.parallelism)
+    return settings
+
+
+def embedded_settings(rest_port: int, root: str, parallelism: int) -> dict[str, str]:
+    """Return what an embedded mini-cluster needs besides.
+
+    Args:
+        rest_port: the port of the web UI, on localhost.
+        root: the folder that holds the packages.
+        parallelism: the default parallelism, and how many slots there are.
+    """
+    return {
+        "rest.address": "localhost",
+        "rest.bind-address": "localhost",
+        "rest.port": str(rest_port),
+        "rest.bind-port": str(rest_port),
+        "parallelism.default": str(parallelism),
+        "taskmanager.numberOfTaskSlots": str(parallelism),
+        "metrics.fetcher.update-interval": "500",
+        "python.executable": sys.executable,
+        "python.client.executable": sys.executable,
+        "python.files": root,
+    }

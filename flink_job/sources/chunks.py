@@ -1,0 +1,34 @@
+"""Sources that a Python worker reads by itself: Flink hands out and checkpoints only the numbers of chunks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flink_job import uids
+
+if TYPE_CHECKING:
+    from pyflink.datastream import StreamExecutionEnvironment
+    from pyflink.table import StreamTableEnvironment, Table
+
+ENDLESS = 2**62
+
+
+def chunk_numbers(
+    env: StreamExecutionEnvironment, t_env: StreamTableEnvironment, chunks: int | None
+) -> Table:
+    """Return a table of one column: chunk numbers from 0, in order, dealt out to the workers in turn.
+
+    One reader keeps the order of the source; every worker then sees a part of the chunks, in order, so that no
+    event is later for the job than it is in the source.
+
+    Args:
+        env: the job's environment.
+        t_env: its table environment.
+        chunks: how many there are; None for a source without end.
+    """
+    from pyflink.common import WatermarkStrategy
+    from pyflink.datastream.connectors.number_seq import NumberSequenceSource
+
+    last = ENDLESS if chunks is None else max(chunks, 1) - 1
+    numbers = env.from_source(NumberSequenceSource(0, last), WatermarkStrategy.no_watermarks(), "source")
+    return t_env.from_data_stream(numbers.uid(uids.SOURCE).set_parallelism(1).rebalance())

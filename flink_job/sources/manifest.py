@@ -1,0 +1,163 @@
+"""Cuts files into chunks of whole records, once, before a run; kept so that a run can be gone on with."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from collections.abc import Callable, Iterator
+from glob import glob
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+import numpy as np
+
+from flink_job.sources.source import SourceProblem
+from operators.parsing import CsvFormat, Format, header_columns
+
+MAX_RECORD_BYTES = 64 * 1024 * 1024
+_BOM = b"\xef\xbb\xbf"
+
+
+class File(msgspec.Struct, frozen=True):
+    """A file as it was when it was cut: its path, its size on disk in bytes, and when it was changed."""
+
+    path: str
+    size: int
+    mtime_ns: int
+
+
+class Chunk(msgspec.Struct, frozen=True, array_like=True):
+    """A piece of a file: which file, from which (unpacked) byte, how many, and the number of its first line."""
+
+    file: int
+    start: int
+    length: int
+    first_line: int
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """All chunks of a run in the order they are read, and the columns that CSV headers named."""
+
+    files: list[File]
+    chunks: list[Chunk]
+    columns: list[str] | None = None
+    version: int = 1
+
+    def write(self, path: Path) -> None:
+        """Write it whole, or not at all."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(".draft")
+        draft.write_bytes(msgspec.json.encode(self))
+        draft.replace(path)
+
+    @classmethod
+    def read(cls, path: Path) -> Manifest:
+        """Read it back.
+
+        Raises:
+            SourceProblem: where it is not there or of another version, or a file has changed since.
+        """
+        try:
+            manifest = msgspec.json.decode(path.read_bytes(), type=cls)
+        except (OSError, msgspec.MsgspecError) as problem:
+            raise SourceProblem(f"{path}: expected the list of chunks of the run to go on with: {problem}") from problem
+        if manifest.version != 1:
+            raise SourceProblem(f"{path}: expected version 1, got {manifest.version}")
+        for file in manifest.files:
+            if not os.path.exists(file.path) or _as_found(file.path) != file:
+                raise SourceProblem(f"{file.path}: changed or gone since the run began; start a new run")
+        return manifest
+
+
+def cut(
+    pattern: str, format: Format, chunk_bytes: int, progress: Callable[[str, int, int], None] | None = None
+) -> Manifest:
+    """Cut all files of a pattern, in the order of their names.
+
+    Args:
+        pattern: a path or glob; `**` goes into folders. Files whose names end in `.gz` are unpacked.
+        format: how records are to be told apart; CSV headers are read and taken out.
+        chunk_bytes: how many bytes a chunk has at most, unless one record is longer.
+        progress: called with a file's name, the bytes done and the bytes there are.
+
+    Raises:
+        SourceProblem: where there is no such file, one cannot be read, or headers differ.
+    """
+    paths = sorted(path for path in glob(pattern, recursive=True) if os.path.isfile(path))
+    if not paths:
+        raise SourceProblem(f"source.path: no file matches {pattern!r}")
+    files, chunks, columns = [], [], None
+    for number, path in enumerate(paths):
+        try:
+            files.append(_as_found(path))
+            with open_file(path) as file:
+                start, line = 0, 1
+                if isinstance(format, CsvFormat) and format.has_header:
+                    found, start, line = _header(file, format, path)
+                    if columns not in (None, found):
+                        raise SourceProblem(f"{path}: expected the header of the files before it, {columns}, got {found}")
+                    columns = found
+                elif file.read(len(_BOM)) == _BOM:
+                    start = len(_BOM)
+                quote = format.quote.encode() if isinstance(format, CsvFormat) else None
+                file.seek(start)
+                for length, lines in _cuts(file, quote, chunk_bytes, path):
+                    chunks.append(Chunk(number, start, length, line))
+                    start, line = start + length, line + lines
+                    if progress is not None:
+                        progress(path, start, files[-1].size)
+        except (OSError, EOFError, gzip.zlib.error, UnicodeDecodeError) as problem:
+            raise SourceProblem(f"{path}: cannot be read: {problem}") from problem
+    return Manifest(files, chunks, columns)
+
+
+def open_file(path: str) -> BinaryIO:
+    """Open a file for reading unpacked bytes."""
+    return gzip.open(path, "rb") if path.endswith(".gz") else open(path, "rb")
+
+
+def _as_found(path: str) -> File:
+    found = os.stat(path)
+    return File(os.path.abspath(path), found.st_size, found.st_mtime_ns)
+
+
+def _header(file: BinaryIO, format: CsvFormat, path: str) -> tuple[list[str], int, int]:
+    """Return the columns, and the byte and line after the header."""
+    line = file.readline(MAX_RECORD_BYTES)
+    if not line.strip():
+        raise SourceProblem(f"{path}: expected a header line that names the columns, got an empty line")
+    try:
+        columns = header_columns(line.rstrip(b"\r\n"), format)
+        format.with_columns(columns)
+    except ValueError as problem:
+        raise SourceProblem(f"{path}: header: {problem}") from problem
+    return columns, len(line), 2
+
+
+def _cuts(file: BinaryIO, quote: bytes | None, chunk_bytes: int, path: str) -> Iterator[tuple[int, int]]:
+    """Yield length and lines of piece after piece, each of whole records."""
+    rest = b""
+    while True:
+        block = file.read(chunk_bytes)
+        data = rest + block
+        if not block:
+            if data:
+                yield len(data), data.count(b"\n")
+            return
+        end = _last_record_end(data, quote)
+        if end:
+            yield end, data.count(b"\n", 0, end)
+        elif len(data) > MAX_RECORD_BYTES:
+            raise SourceProblem(f"{path}: expected records of at most {MAX_RECORD_BYTES} bytes, got a longer one")
+        rest = data[end:]
+
+
+def _last_record_end(data: bytes, quote: bytes | None) -> int:
+    """Return where the last whole record ends; a newline between quotes ends none."""
+    if quote is None or quote not in data:
+        return data.rfind(b"\n") + 1
+    buffer = np.frombuffer(data, np.uint8)
+    breaks = np.flatnonzero(buffer == 10)
+    outside = breaks[np.searchsorted(np.flatnonzero(buffer == quote[0]), breaks) % 2 == 0]
+    return int(outside[-1]) + 1 if len(outside) else 0

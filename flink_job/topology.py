@@ -1,0 +1,79 @@
+"""The job's graph."""
+
+from __future__ import annotations
+
+from pyflink.common import Types
+from pyflink.datastream import DataStream, StreamExecutionEnvironment
+from pyflink.table import Schema, StreamTableEnvironment
+from pyflink.table.expressions import col
+from pyflink.table.udf import udf
+from pydantic import TypeAdapter
+
+from flink_job import uids
+from flink_job.pipeline import Pipeline
+from flink_job.sinks.file_sink import ResultFileSinkSpec
+from flink_job.sinks.sink import Sink
+from flink_job.sources.source import Source
+from operators.ingest_function import ENVELOPE_TYPE, RECORD_TYPE, REJECTS, Explode, IngestFunction
+from operators.parsing import FormatSpec
+from operators.window_function import LATE, WindowFunction
+
+
+def build(
+    pipeline: Pipeline, source: Source, sinks: dict[str, Sink], env: StreamExecutionEnvironment, afresh: bool
+) -> None:
+    """Put the graph together: source, ingest, explode, windows, sinks.
+
+    Args:
+        pipeline: the pipeline.
+        source: where events come from.
+        sinks: where `results`, `late` and `rejects` go.
+        env: the environment to build in, configured.
+        afresh: whether the job starts without a former life.
+    """
+    t_env = StreamTableEnvironment.create(env)
+    envelopes = _ingest(pipeline, source, env, t_env, afresh)
+    records = envelopes.process(Explode(), RECORD_TYPE).uid(uids.EXPLODE).name("explode")
+    with_sketch = isinstance(pipeline.sinks.results, ResultFileSinkSpec) and pipeline.sinks.results.with_sketch
+    results = (
+        records.key_by(lambda record: record[0], key_type=Types.STRING())
+        .process(WindowFunction(pipeline.plan_json(), with_sketch), Types.STRING())
+        .uid(uids.WINDOWS)
+        .name("windows")
+    )
+    sinks["results"].attach(results, uids.RESULTS)
+    sinks["late"].attach(results.get_side_output(LATE), uids.LATE)
+    sinks["rejects"].attach(records.get_side_output(REJECTS), uids.REJECTS)
+
+
+def _ingest(
+    pipeline: Pipeline,
+    source: Source,
+    env: StreamExecutionEnvironment,
+    t_env: StreamTableEnvironment,
+    afresh: bool,
+) -> DataStream:
+    """Return the stream of envelopes, whose watermark is the one that each envelope carries.
+
+    Flink's watermark assigner for tables is used because it emits a watermark behind the very element that
+    raises it; that of the DataStream API would wait for its next turn.
+    """
+    function = IngestFunction(
+        pipeline.plan_json(),
+        TypeAdapter(FormatSpec).dump_json(source.format).decode(),
+        source.reader,
+        source.check_clock,
+        afresh,
+    )
+    ingest = udf(function, result_type=ENVELOPE_TYPE, func_type="pandas")
+    rows = source.table(env, t_env).map(ingest).alias("watermark_ms", "envelope")
+    stamped = t_env.from_data_stream(
+        t_env.to_data_stream(rows.where(col("envelope").is_not_null)),
+        Schema.new_builder()
+        .column("watermark_ms", "BIGINT")
+        .column("envelope", "BYTES")
+        .column_by_expression("stamp", "TO_TIMESTAMP_LTZ(watermark_ms, 3)")
+        .watermark("stamp", "stamp - INTERVAL '0.001' SECOND")
+        .build(),
+    )
+    return t_env.to_data_stream(stamped.select(col("envelope")))

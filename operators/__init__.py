@@ -1,0 +1,1 @@
+"""Operators of the job: ingest, slices and windows, metric kinds; they know no Kafka."""

@@ -1,0 +1,118 @@
+"""A metric of the pipeline file: a kind with its options, its key, its condition and its windows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from operators.durations import DurationMs
+from operators.expressions import Expression, compile_expression
+from operators.metrics import all_kinds
+from operators.metrics.kind import Aggregator
+from operators.window_spec import WindowSpec
+from operators.windows import SessionWindow, SliceGrid, TimeWindow
+
+KEYED_SHARDS = 8
+
+
+class MetricFields(BaseModel):
+    """What every metric has, whatever its kind."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_-]{0,63}$")]
+    by: tuple[str, ...] = ()
+    where: str | None = None
+    windows: Annotated[tuple[WindowSpec, ...], Field(min_length=1, max_length=64)]
+    allowed_lateness: DurationMs | None = None
+    emit_every: Annotated[DurationMs, Field(gt=0)] | None = None
+    shards: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Into how many pieces the keys are spread; never change it for a job that goes on from a checkpoint."""
+
+
+_MODELS = tuple(
+    create_model(f"{kind.__name__}Metric", __base__=(MetricFields, kind), __doc__=kind.__doc__)
+    for kind in all_kinds().values()
+)
+MetricSpec = Annotated[reduce(or_, _MODELS), Field(discriminator="kind")]
+"""Any metric: the common keys and those of its kind in one mapping."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric checked against the columns, with all defaults filled in.
+
+    Attributes:
+        name: its name in the pipeline.
+        kind: the kind's name.
+        by: the key columns.
+        exploded: the key column that is multi-valued, if one is.
+        condition: its `where`.
+        grid: its tumbling and sliding windows; None where it has none.
+        sessions: its session windows.
+        aggregator: the kind at work.
+        allowed_lateness_ms: how long after its end a window takes events.
+        emit_every_ms: how often open windows are reported early, by the wall clock; None for never.
+        shards: how many pieces the keys are spread into.
+    """
+
+    name: str
+    kind: str
+    by: tuple[str, ...]
+    exploded: str | None
+    condition: Expression | None
+    grid: SliceGrid | None
+    sessions: tuple[SessionWindow, ...]
+    aggregator: Aggregator
+    allowed_lateness_ms: int
+    emit_every_ms: int | None
+    shards: int
+
+
+def resolve_metric(
+    spec: MetricFields, columns: Mapping[str, str], allowed_lateness_ms: int, emit_every_ms: int | None
+) -> Metric:
+    """Check a metric against the columns and fill in the pipeline's defaults.
+
+    Raises:
+        ValueError: where a column is missing or of a wrong type, the condition is wrong, or the windows
+            cannot share slices; the message begins with the key.
+    """
+    condition = None
+    if spec.where is not None:
+        condition = _named("where", lambda: compile_expression(spec.where, columns, expect="bool"))
+    for name in spec.by:
+        if name not in columns:
+            raise ValueError(f"by: there is no column {name!r}; columns are {', '.join(sorted(columns))}")
+    multiple = [name for name in spec.by if columns[name] == "list"]
+    if len(multiple) > 1 or len(set(spec.by)) < len(spec.by):
+        raise ValueError(f"by: expected different columns, one of them multi-valued at most, got {list(spec.by)}")
+    lateness = allowed_lateness_ms if spec.allowed_lateness is None else spec.allowed_lateness
+    windows = [window.window() for window in spec.windows]
+    if len(set(windows)) < len(windows):
+        raise ValueError("windows: the same window is named twice")
+    over_time = tuple(window for window in windows if isinstance(window, TimeWindow))
+    return Metric(
+        name=spec.name,
+        kind=spec.kind,
+        by=spec.by,
+        exploded=multiple[0] if multiple else None,
+        condition=condition,
+        grid=_named("windows", lambda: SliceGrid(over_time, lateness)) if over_time else None,
+        sessions=tuple(window for window in windows if isinstance(window, SessionWindow)),
+        aggregator=spec.build(columns),
+        allowed_lateness_ms=lateness,
+        emit_every_ms=emit_every_ms if spec.emit_every is None else spec.emit_every,
+        shards=spec.shards or (KEYED_SHARDS if spec.by else 1),
+    )
+
+
+def _named(key: str, make: object) -> object:
+    try:
+        return make()
+    except ValueError as problem:
+        raise ValueError(f"{key}: {problem}") from problem

@@ -1,0 +1,91 @@
+"""What a metric kind is: its options in the pipeline file, and the aggregator that they build."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from operators.event_batch import EventBatch
+from operators.groups import Groups
+
+Fields = dict[str, object]
+
+
+class Kind(BaseModel, ABC):
+    """The options of one metric kind, as the pipeline file has them; `kind` is a literal of one word."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    exact: ClassVar[bool] = False
+    """True where the answer has no error."""
+
+    scalar: ClassVar[bool] = False
+    """True where the answer is one `value` with `lower` and `upper`, so that a ratio can be made of it."""
+
+    @abstractmethod
+    def build(self, columns: Mapping[str, str]) -> Aggregator:
+        """Return what computes this metric.
+
+        Args:
+            columns: the type of every column: string, long, double, bool, or `list` of strings.
+
+        Raises:
+            ValueError: where a column is missing or of a type that this kind cannot take.
+        """
+
+    def checks(self) -> tuple[str, ...]:
+        """Return conditions that every event of this metric must meet; one that does not is a reject."""
+        return ()
+
+
+class Aggregator(ABC):
+    """Mergeable summaries of groups of events. A partial is never empty bytes."""
+
+    @abstractmethod
+    def partials(self, batch: EventBatch, groups: Groups) -> list[bytes]:
+        """Return the partial of each group, in the order of their numbers."""
+
+    @abstractmethod
+    def merge(self, one: bytes, other: bytes) -> bytes:
+        """Return the partial of both together; order does not matter."""
+
+    @abstractmethod
+    def answer(self, partial: bytes, events: int) -> Fields:
+        """Return the result fields of this kind.
+
+        Args:
+            partial: all partials of the window, merged.
+            events: how many events are in the window.
+        """
+
+    def sketch(self, partial: bytes) -> bytes | None:
+        """Return the sketch's own image, for `with_sketch`; None where the kind keeps no sketch."""
+        return None
+
+
+def typed_column(kind: str, columns: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> str:
+    """Return the type of a column.
+
+    Raises:
+        ValueError: where it is not there or not of an allowed type; it says what is.
+    """
+    if name not in columns:
+        raise ValueError(f"{kind}: there is no column {name!r}; columns are {', '.join(sorted(columns))}")
+    if columns[name] not in allowed:
+        raise ValueError(
+            f"{kind}: column {name!r} is {columns[name]}; {kind} takes {' or '.join(allowed)}"
+        )
+    return columns[name]
+
+
+def split_by_group(ids: np.ndarray | None, values: np.ndarray, count: int) -> list[np.ndarray]:
+    """Return the values of each group, `count` arrays, in the order of the events."""
+    if ids is None:
+        return [values]
+    order = np.argsort(ids, kind="stable")
+    ends = np.cumsum(np.bincount(ids, minlength=count))
+    return np.split(values[order], ends[:-1])

@@ -1,0 +1,70 @@
+"""`quantiles`: percentiles of a number, by KLL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from operators.event_batch import EventBatch
+from operators.groups import Groups
+from operators.metrics.kind import Aggregator, Fields, Kind, split_by_group, typed_column
+from sketches.quantiles import Quantiles
+
+Rank = Annotated[float, Field(ge=0, le=1)]
+
+
+class QuantilesOptions(Kind):
+    """Options of `quantiles`: `of`, a long or double column, `at`, the ranks asked, and `k`, the accuracy.
+
+    With `k` 200 the rank of an answer is within 1.65 % of the rank asked, with 99 % confidence.
+    """
+
+    kind: Literal["quantiles"]
+    of: str
+    at: Annotated[tuple[Rank, ...], Field(min_length=1)] = (0.5, 0.95, 0.99)
+    k: int = Field(200, ge=8, le=65535)
+
+    def build(self, columns: Mapping[str, str]) -> Aggregator:
+        """Return the aggregator of the column."""
+        typed_column("quantiles", columns, self.of, ("long", "double"))
+        return QuantilesAggregator(self)
+
+
+class QuantilesAggregator(Aggregator):
+    """A partial is a KLL sketch of doubles."""
+
+    def __init__(self, options: QuantilesOptions) -> None:
+        """Take the options."""
+        self._options = options
+
+    def partials(self, batch: EventBatch, groups: Groups) -> list[bytes]:
+        """Sketch the values of each group; nulls and what is not finite are left out."""
+        column = batch.column(self._options.of)
+        ids, which = groups.of(column)
+        partials = []
+        for values in split_by_group(ids, column.numbers[which].astype(float), groups.count):
+            sketch = Quantiles(self._options.k)
+            sketch.update_many(values)
+            partials.append(sketch.serialize())
+        return partials
+
+    def merge(self, one: bytes, other: bytes) -> bytes:
+        """Return the merged sketch."""
+        sketch = Quantiles.deserialize(one)
+        sketch.merge(Quantiles.deserialize(other))
+        return sketch.serialize()
+
+    def answer(self, partial: bytes, events: int) -> Fields:
+        """Return value, lower and upper at each rank asked; null where no event had a value."""
+        sketch = Quantiles.deserialize(partial)
+        quantiles = {}
+        for rank in self._options.at:
+            value, lower, upper = sketch.quantile(rank) or (None, None, None)
+            quantiles[f"{rank:g}"] = {"value": value, "lower": lower, "upper": upper}
+        return {"quantiles": quantiles, "confidence": 0.99}
+
+    def sketch(self, partial: bytes) -> bytes:
+        """Return the KLL sketch, in the DataSketches format."""
+        return partial

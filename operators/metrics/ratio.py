@@ -1,0 +1,116 @@
+"""`ratio`: one metric divided by another over the same windows and keys, with bounds from both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from operators.event_batch import EventBatch
+from operators.expressions import Expression, compile_expression
+from operators.groups import Groups
+from operators.metrics.count import Count
+from operators.metrics.distinct import Distinct
+from operators.metrics.kind import Aggregator, Fields, Kind
+from operators.metrics.sum import Sum
+
+
+class CountOperand(Count):
+    """`count` as an operand, over the events that `where` is true for."""
+
+    where: str | None = None
+
+
+class DistinctOperand(Distinct):
+    """`distinct` as an operand, over the events that `where` is true for."""
+
+    where: str | None = None
+
+
+class SumOperand(Sum):
+    """`sum` as an operand, over the events that `where` is true for."""
+
+    where: str | None = None
+
+
+Operand = Annotated[CountOperand | DistinctOperand | SumOperand, Field(discriminator="kind")]
+
+
+class Ratio(Kind):
+    """Options of `ratio`: `numerator` and `denominator`, each a `count`, `sum` or `distinct`."""
+
+    kind: Literal["ratio"]
+    numerator: Operand
+    denominator: Operand
+
+    def build(self, columns: Mapping[str, str]) -> Aggregator:
+        """Return the aggregator of both operands."""
+        return RatioAggregator(
+            [_operand(name, columns, getattr(self, name)) for name in ("numerator", "denominator")],
+            0.95 if not (self.numerator.exact and self.denominator.exact) else 1.0,
+        )
+
+
+class RatioAggregator(Aggregator):
+    """A partial is the length of the numerator's partial (4 bytes), that partial, the denominator's."""
+
+    def __init__(self, operands: list[tuple[Aggregator, Expression | None]], confidence: float) -> None:
+        """Take both operands with their conditions."""
+        self._operands, self._confidence = operands, confidence
+
+    def partials(self, batch: EventBatch, groups: Groups) -> list[bytes]:
+        """Aggregate both operands of each group."""
+        numerators, denominators = (
+            aggregator.partials(batch, groups if condition is None else groups.where(batch.mask(condition)))
+            for aggregator, condition in self._operands
+        )
+        return [_join(n, d) for n, d in zip(numerators, denominators, strict=True)]
+
+    def merge(self, one: bytes, other: bytes) -> bytes:
+        """Merge operand by operand."""
+        pairs = zip(self._operands, _split(one), _split(other), strict=True)
+        return _join(*(aggregator.merge(a, b) for (aggregator, _), a, b in pairs))
+
+    def answer(self, partial: bytes, events: int) -> Fields:
+        """Return the quotient; null where the denominator is zero, a bound null where it has none."""
+        top, bottom = (
+            aggregator.answer(part, events)
+            for (aggregator, _), part in zip(self._operands, _split(partial), strict=True)
+        )
+        if not bottom["value"]:
+            return {"value": None, "lower": None, "upper": None, "confidence": self._confidence}
+        bounds = _quotients(top, bottom)
+        return {
+            "value": top["value"] / bottom["value"],
+            "lower": min(bounds) if bounds else None,
+            "upper": max(bounds) if bounds else None,
+            "confidence": self._confidence,
+        }
+
+
+def _quotients(top: Fields, bottom: Fields) -> list[float]:
+    """Return the quotients at the corners of both intervals; none where the denominator may be zero.
+
+    For numbers that are not negative the least is `lower / upper` and the greatest `upper / lower`.
+    """
+    if bottom["lower"] <= 0 <= bottom["upper"]:
+        return []
+    return [top[n] / bottom[d] for n in ("lower", "upper") for d in ("lower", "upper")]
+
+
+def _operand(name: str, columns: Mapping[str, str], operand: Kind) -> tuple[Aggregator, Expression | None]:
+    try:
+        condition = operand.where and compile_expression(operand.where, columns, expect="bool")
+        return operand.build(columns), condition or None
+    except ValueError as problem:
+        raise ValueError(f"{name}: {problem}") from problem
+
+
+def _join(numerator: bytes, denominator: bytes) -> bytes:
+    return len(numerator).to_bytes(4, "little") + numerator + denominator
+
+
+def _split(partial: bytes) -> tuple[bytes, bytes]:
+    end = 4 + int.from_bytes(partial[:4], "little")
+    return partial[4:end], partial[end:]

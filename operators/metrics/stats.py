@@ -1,0 +1,101 @@
+"""`stats`: count, min, max, mean and population standard deviation of a number, from exact sums."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from fractions import Fraction
+from math import sqrt
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from operators.event_batch import EventBatch
+from operators.groups import Groups
+from operators.metrics.kind import Aggregator, Fields, Kind, typed_column
+from sketches.exact_sum import ExactSum, exact_sums
+
+
+class Stats(Kind):
+    """Options of `stats`: `of`, a long or double column."""
+
+    kind: Literal["stats"]
+    of: str
+    exact: ClassVar[bool] = True
+
+    def build(self, columns: Mapping[str, str]) -> Aggregator:
+        """Return the aggregator of the column."""
+        return StatsAggregator(self.of, typed_column("stats", columns, self.of, ("long", "double")) == "long")
+
+
+class StatsAggregator(Aggregator):
+    """A partial is count, min and max, the length of the sum, the sum and the sum of squares.
+
+    Mean and deviation are computed once, from whole numbers: there is no cancellation, and any order of the
+    same events gives the same digits.
+    """
+
+    def __init__(self, column: str, integral: bool) -> None:
+        """Take the column's name, and whether its values are longs."""
+        self._column, self._integral = column, integral
+        self._head = struct.Struct("<qqqH" if integral else "<qddH")
+
+    def partials(self, batch: EventBatch, groups: Groups) -> list[bytes]:
+        """Aggregate the values of each group; nulls and what is not finite are left out."""
+        column = batch.column(self._column)
+        ids, which = groups.of(column)
+        values = column.numbers[which]
+        zeros = np.zeros(len(values), np.int64) if ids is None else ids
+        counts = np.bincount(zeros, minlength=groups.count)
+        least, most = (np.zeros(groups.count, values.dtype) for _ in range(2))
+        order = np.argsort(zeros, kind="stable")
+        filled = np.flatnonzero(counts)
+        if len(filled):
+            starts = (np.cumsum(counts) - counts)[filled]
+            least[filled] = np.minimum.reduceat(values[order], starts)
+            most[filled] = np.maximum.reduceat(values[order], starts)
+        sums = exact_sums(values, ids, groups.count)
+        squares = exact_sums(values, ids, groups.count, power=2)
+        rows = zip(counts.tolist(), least.tolist(), most.tolist(), sums, squares, strict=True)
+        return [self._write(*row) for row in rows]
+
+    def merge(self, one: bytes, other: bytes) -> bytes:
+        """Add counts and sums, keep the extremes."""
+        a, b = self._read(one), self._read(other)
+        if not a[0] or not b[0]:
+            return other if not a[0] else one
+        return self._write(a[0] + b[0], min(a[1], b[1]), max(a[2], b[2]), a[3] + b[3], a[4] + b[4])
+
+    def answer(self, partial: bytes, events: int) -> Fields:
+        """Return `stats`; all but the count are null where no event had a value."""
+        count, least, most, total, squares = self._read(partial)
+        if not count:
+            return {"stats": {"count": 0, "min": None, "max": None, "mean": None, "stddev": None}}
+        sum_of_values, sum_of_squares = _fraction(total), _fraction(squares)
+        variance = (count * sum_of_squares - sum_of_values**2) / count**2
+        return {
+            "stats": {
+                "count": count,
+                "min": least,
+                "max": most,
+                "mean": float(sum_of_values / count),
+                "stddev": sqrt(variance),
+            },
+            "confidence": 1.0,
+        }
+
+    def _write(self, count: int, least: float, most: float, total: ExactSum, squares: ExactSum) -> bytes:
+        written = total.serialize()
+        return self._head.pack(count, least, most, len(written)) + written + squares.serialize()
+
+    def _read(self, partial: bytes) -> tuple[int, float, float, ExactSum, ExactSum]:
+        count, least, most, length = self._head.unpack_from(partial)
+        middle = self._head.size + length
+        total = ExactSum.deserialize(partial[self._head.size : middle])
+        return count, least, most, total, ExactSum.deserialize(partial[middle:])
+
+
+def _fraction(total: ExactSum) -> Fraction:
+    if total.exponent >= 0:
+        return Fraction(total.scaled << total.exponent)
+    return Fraction(total.scaled, 1 << -total.exponent)

@@ -1,0 +1,79 @@
+"""`top_k`: the heavy hitters, the items of the greatest weight, with bounds that always hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from operators.event_batch import EventBatch
+from operators.groups import Groups
+from operators.metrics.items import check_item_columns, item_of, text_of, weight_checks, weighted_items
+from operators.metrics.kind import Aggregator, Fields, Kind
+from sketches.top_k import TopK
+
+
+class TopItems(Kind):
+    """Options of `top_k`.
+
+    `of` is a column of any type, `k` how many items to report, `weight` a long column, at least 0. The sketch
+    keeps up to `3/4 * 2**lg_max_map_size` items; counts are exact while no more occur.
+    """
+
+    kind: Literal["top_k"]
+    of: str
+    k: int = Field(10, ge=1, le=1000)
+    weight: str | None = None
+    lg_max_map_size: int = Field(12, ge=5, le=20)
+
+    def build(self, columns: Mapping[str, str]) -> Aggregator:
+        """Return the aggregator of the column's items."""
+        type_ = check_item_columns("top_k", columns, self.of, self.weight)
+        return TopKAggregator(self, type_)
+
+    def checks(self) -> tuple[str, ...]:
+        """Refuse negative weights."""
+        return weight_checks(self.weight)
+
+
+class TopKAggregator(Aggregator):
+    """A partial is a heavy-hitters sketch of the items as text."""
+
+    def __init__(self, options: TopItems, type_: str) -> None:
+        """Take the options and the column's type."""
+        self._options, self._type = options, type_
+
+    def partials(self, batch: EventBatch, groups: Groups) -> list[bytes]:
+        """Sketch the items of each group, heaviest first so that those are kept."""
+        column, owners, items, weights = weighted_items(
+            batch, groups, self._options.of, self._options.weight
+        )
+        texts = np.array(text_of(column.distinct), dtype=object)
+        ends = np.searchsorted(owners, np.arange(groups.count), side="right").tolist()
+        partials = []
+        for start, end in zip([0, *ends[:-1]], ends, strict=True):
+            sketch = TopK(self._options.lg_max_map_size)
+            sketch.update_many(texts[items[start:end]].tolist(), weights[start:end])
+            partials.append(sketch.serialize())
+        return partials
+
+    def merge(self, one: bytes, other: bytes) -> bytes:
+        """Return the merged sketch."""
+        sketch = TopK.deserialize(one)
+        sketch.merge(TopK.deserialize(other))
+        return sketch.serialize()
+
+    def answer(self, partial: bytes, events: int) -> Fields:
+        """Return the `k` items of the highest count, ties by item."""
+        top = TopK.deserialize(partial).top(self._options.k)
+        items = [
+            {"item": item_of(text, self._type), "count": count, "lower": lower, "upper": upper}
+            for text, count, lower, upper in top
+        ]
+        return {"items": items, "confidence": 1.0}
+
+    def sketch(self, partial: bytes) -> bytes:
+        """Return the heavy-hitters sketch."""
+        return partial

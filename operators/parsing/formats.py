@@ -1,0 +1,110 @@
+"""The `format` key of the pipeline file: how the bytes of a payload are to be read."""
+
+from __future__ import annotations
+
+import csv
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+_NAMES = ("json", "ndjson", "csv")
+_ALLOWED = (
+    "json, ndjson, csv or {type: csv, columns: [...], header: ..., delimiter: ..., quote: ..., "
+    "null_values: [...]}"
+)
+
+
+class CsvFormat(BaseModel):
+    """CSV: one record a payload.
+
+    Args:
+        columns: names of the fields of a record in their order; None to take them from the header line.
+        header: whether the first record of each file names the columns. The reader of the file takes that
+            line away and gives its names with `with_columns`. Default: true when `columns` is left out.
+        delimiter: one ASCII character between two fields.
+        quote: one ASCII character around a field that holds delimiters, newlines or quotes (doubled).
+        null_values: texts of a field that mean null, compared exactly.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    type: Literal["csv"] = "csv"
+    columns: tuple[str, ...] | None = Field(default=None, min_length=1)
+    header: bool | None = None
+    delimiter: str = ","
+    quote: str = '"'
+    null_values: tuple[str, ...] = ("",)
+
+    @field_validator("delimiter", "quote")
+    @classmethod
+    def _one_ascii_character(cls, value: str) -> str:
+        if len(value) != 1 or not value.isascii() or value in "\r\n\0":
+            raise ValueError(f"expected one ASCII character that ends no line, got {value!r}")
+        return value
+
+    @model_validator(mode="after")
+    def _columns_are_known(self) -> CsvFormat:
+        if self.delimiter == self.quote:
+            raise ValueError(
+                f"delimiter and quote: expected two different characters, got {self.quote!r} twice"
+            )
+        if self.columns is None and self.header is False:
+            raise ValueError("columns: expected a list of names, since header is false; got none")
+        twice = sorted({name for name in self.columns or () if (self.columns or ()).count(name) > 1})
+        if twice:
+            raise ValueError(f"columns: expected each name once, got {twice[0]!r} more than once")
+        return self
+
+    @property
+    def has_header(self) -> bool:
+        """Whether the first record of a file names the columns."""
+        return self.columns is None if self.header is None else self.header
+
+    def with_columns(self, columns: list[str]) -> CsvFormat:
+        """Returns this format with the names that a header line gave, checked like those of the file."""
+        return CsvFormat.model_validate({**self.model_dump(), "columns": tuple(columns)})
+
+
+def _as_spec(value: Any) -> Any:
+    if value == "csv":
+        return CsvFormat()
+    if isinstance(value, str) and value not in _NAMES:
+        raise ValueError(f"expected {_ALLOWED}, got {value!r}")
+    if isinstance(value, dict) and value.get("type") in ("json", "ndjson"):
+        extra = sorted(str(key) for key in value if key != "type")
+        if extra:
+            raise ValueError(f"{value['type']} takes no options, got {extra[0]!r}")
+        return value["type"]
+    if isinstance(value, dict) and value.get("type") != "csv":
+        raise ValueError(f"expected {_ALLOWED}, got a mapping with type {value.get('type')!r}")
+    return value
+
+
+Format = Literal["json", "ndjson"] | CsvFormat
+"""A format as read: `json` and `ndjson` stay strings."""
+
+FormatSpec = Annotated[
+    Format, BeforeValidator(_as_spec, json_schema_input_type=Literal["json", "ndjson", "csv"] | CsvFormat)
+]
+"""The pydantic type of the pipeline file's `format` key; `csv` alone is CSV with a header line."""
+
+
+def header_columns(line: bytes, spec: CsvFormat) -> list[str]:
+    """Reads the names in the header line of a CSV file.
+
+    Args:
+        line: the header line, without its newline; a UTF-8 byte order mark is dropped.
+        spec: the delimiter and quote to read it with.
+
+    Returns:
+        The names, without blanks around them.
+
+    Raises:
+        ValueError: the line is not UTF-8 or not CSV.
+    """
+    text = line.decode("utf-8-sig")
+    try:
+        names = next(csv.reader((text,), delimiter=spec.delimiter, quotechar=spec.quote, strict=True), [])
+    except csv.Error as error:
+        raise ValueError(f"header: expected a line of CSV, got {text[:40]!r} ({error})") from None
+    return [name.strip() for name in names]

@@ -1,0 +1,53 @@
+"""The part of a pipeline that the operators work from: what an event is, and the metrics."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from operators.durations import DurationMs
+from operators.event import EventSpec
+from operators.metric import Metric, MetricSpec, resolve_metric
+
+
+class Plan(BaseModel):
+    """The keys `name`, `event`, `allowed_lateness`, `emit_every` and `metrics` of a pipeline file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_-]{0,63}$")]
+    event: EventSpec
+    allowed_lateness: DurationMs = 0
+    emit_every: Annotated[DurationMs, Field(gt=0)] | None = None
+    metrics: Annotated[tuple[MetricSpec, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _metrics_fit_the_event(self) -> Plan:
+        names = [metric.name for metric in self.metrics]
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ValueError(f"metrics: expected different names, got {twice!r} twice")
+        self.resolved_metrics()
+        self.event_with_checks()
+        return self
+
+    def resolved_metrics(self) -> tuple[Metric, ...]:
+        """Return the metrics, checked against the columns, with all defaults filled in."""
+        columns = self.event.column_types()
+        resolved = []
+        for spec in self.metrics:
+            try:
+                resolved.append(resolve_metric(spec, columns, self.allowed_lateness, self.emit_every))
+            except ValueError as problem:
+                raise ValueError(f"metrics.{spec.name}.{problem}") from problem
+        return tuple(resolved)
+
+    def event_with_checks(self) -> EventSpec:
+        """Return the event section with what the metrics demand of an event added to its checks."""
+        demanded = [
+            check if metric.where is None else f"not coalesce({metric.where}, false) or {check}"
+            for metric in self.metrics
+            for check in metric.checks()
+        ]
+        checks = (*self.event.checks, *(check for check in dict.fromkeys(demanded)))
+        return self.event.model_copy(update={"checks": checks})

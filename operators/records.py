@@ -1,0 +1,90 @@
+"""What travels between ingest and the window operator; never kept longer than a checkpoint's in-flight data.
+
+MessagePack arrays, each tagged with its name and version, so that a newer job refuses what it cannot read.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class LateCandidate(msgspec.Struct, array_like=True):
+    """An event that could be late, with all that the late output says of it.
+
+    Attributes:
+        key: the metric's key as canonical JSON.
+        event_time_ms: its event time.
+        event: its payload and position, a JSON object.
+    """
+
+    key: bytes
+    event_time_ms: int
+    event: bytes
+
+
+class Beat(msgspec.Struct, array_like=True, tag="beat1"):
+    """Tells a shard that the source is alive, so that it follows the watermark without having data."""
+
+
+class SliceRecord(msgspec.Struct, array_like=True, tag="slice1"):
+    """The partials of one shard and slice from one batch.
+
+    Attributes:
+        slice_end_ms: names the slice.
+        packed: the keys, their events and partials, see `state.packed`.
+        candidates: each event that may be late; None where ingest knows of none.
+        origin: where the batch comes from, a JSON object; empty where `candidates` are there.
+    """
+
+    slice_end_ms: int
+    packed: bytes
+    candidates: list[LateCandidate] | None
+    origin: bytes
+
+
+class LocalSession(msgspec.Struct, array_like=True):
+    """Events of one key within one batch, none more than the gap from the next."""
+
+    key: bytes
+    first_ms: int
+    last_ms: int
+    events: int
+    partial: bytes
+    candidates: list[LateCandidate] | None
+
+
+class SessionRecord(msgspec.Struct, array_like=True, tag="session1"):
+    """The local sessions of one shard from one batch, and where the batch comes from."""
+
+    sessions: list[LocalSession]
+    origin: bytes
+
+
+class Envelope(msgspec.Struct, array_like=True, tag="envelope1"):
+    """All that one ingest call made.
+
+    Attributes:
+        events: events read, rejected ones included.
+        rejects: each a JSON object as the reject output has it.
+        records: shard key and encoded record, in order.
+    """
+
+    events: int
+    rejects: list[bytes]
+    records: list[tuple[str, bytes]]
+
+
+Record = Beat | SliceRecord | SessionRecord
+encode = msgspec.msgpack.Encoder().encode
+decode_record = msgspec.msgpack.Decoder(Record).decode
+decode_envelope = msgspec.msgpack.Decoder(Envelope).decode
+
+
+def shard_key(stream: str, shard: int) -> str:
+    """Return the key that a record is shuffled by: the metric's stream of windows and the shard."""
+    return f"{stream}/{shard}"
+
+
+def stream_of(key: str) -> str:
+    """Return the stream part of a shard key."""
+    return key.rpartition("/")[0]

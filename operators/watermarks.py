@@ -1,0 +1,90 @@
+"""The watermark of one ingest worker: the slowest active partition, less the allowed disorder.
+
+Each partition has its own clock, so that a fast one does not make a slow one late, and one that has been
+silent for the idle timeout does not hold the others back. After a start, partitions may exist that have not
+been heard from: until all expected ones are, or the idle timeout is over, there is no watermark. All of this
+is rebuilt harmlessly after a restart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+ALWAYS_MS = 2**63 - 1
+
+
+class PartitionWatermarks:
+    """Follows the event times of the partitions that one worker reads.
+
+    Args:
+        out_of_orderness_ms: how far behind the newest event of its partition an event may come.
+        idle_timeout_ms: after this much silence, by the wall clock, a partition is idle.
+        expected_partitions: how many partitions will be heard from; None where that is not known.
+        settle_ms: how far the watermark must have moved before it is sure to be beyond that of a former life
+            of the job; None for a job that starts afresh and has none.
+    """
+
+    def __init__(
+        self,
+        out_of_orderness_ms: int,
+        idle_timeout_ms: int,
+        expected_partitions: int | None,
+        settle_ms: int | None,
+    ) -> None:
+        """Start without having heard anything."""
+        self._disorder_ms, self._idle_ms = out_of_orderness_ms, idle_timeout_ms
+        self._expected, self._settle_ms = expected_partitions, settle_ms
+        self._newest: dict[str, int] = {}
+        self._heard: dict[str, int] = {}
+        self._started_ms: int | None = None
+        self._last_ms: int | None = None
+        self._watermark_ms: int | None = None
+        self._settled_from_ms: int | None = None
+
+    def observe(self, newest_ms: Mapping[str, int], now_ms: int) -> int | None:
+        """Take the newest event time of each partition of a batch.
+
+        Args:
+            newest_ms: event time in milliseconds by partition.
+            now_ms: the wall clock.
+
+        Returns:
+            The watermark in milliseconds: no event at or before `watermark - 1` is expected any more. It never
+            falls. None while there is none.
+        """
+        if self._started_ms is None:
+            self._started_ms = now_ms
+        elif now_ms - self._last_ms >= self._idle_ms:
+            self._settle_ms = self._settle_ms or 0
+            self._started_ms, self._settled_from_ms = now_ms, self._watermark_ms
+        self._last_ms = now_ms
+        for name, time_ms in newest_ms.items():
+            self._newest[name] = max(time_ms, self._newest.get(name, time_ms))
+            self._heard[name] = now_ms
+        waiting = self._expected is None or len(self._newest) < self._expected
+        if not self._newest or (waiting and now_ms - self._started_ms < self._idle_ms):
+            return self._watermark_ms
+        active = [name for name, heard in self._heard.items() if now_ms - heard < self._idle_ms]
+        if active:
+            candidate = min(self._newest[name] for name in active) - self._disorder_ms
+            if self._watermark_ms is None:
+                self._settled_from_ms = candidate
+            self._watermark_ms = max(candidate, self._watermark_ms or candidate)
+        return self._watermark_ms
+
+    def late_before_ms(self, now_ms: int) -> int:
+        """Return the highest watermark that the window operator could have; events it may call late are below.
+
+        It is this worker's own, but just after a start, or after having been idle while others went on, it is
+        not known and anything may be late.
+        """
+        if self._settle_ms is None:
+            return -ALWAYS_MS if self._watermark_ms is None else self._watermark_ms
+        settled = (
+            self._watermark_ms is not None
+            and self._settled_from_ms is not None
+            and self._watermark_ms - self._settled_from_ms > self._settle_ms
+        )
+        if settled or (self._started_ms is not None and now_ms - self._started_ms >= self._idle_ms):
+            return ALWAYS_MS if self._watermark_ms is None else self._watermark_ms
+        return ALWAYS_MS

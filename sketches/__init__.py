@@ -1,0 +1,1 @@
+"""Mergeable sketches over numpy: bounded memory, stated error; knows neither Flink nor Kafka."""

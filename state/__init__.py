@@ -1,0 +1,1 @@
+"""What is kept in Flink's keyed state: descriptors, codecs and format versions."""

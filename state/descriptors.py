@@ -1,0 +1,22 @@
+"""The names and types of what is kept in Flink's keyed state; a name is for ever.
+
+Values are plain bytes with a format version of their own (see the codecs beside this file), never pickle.
+"""
+
+from __future__ import annotations
+
+from pyflink.common import Types
+from pyflink.datastream.state import MapStateDescriptor
+
+_BYTES = Types.PRIMITIVE_ARRAY(Types.BYTE())
+
+
+def _bytes_to_bytes(name: str) -> MapStateDescriptor:
+    return MapStateDescriptor(name, _BYTES, _BYTES)
+
+
+SLICES = _bytes_to_bytes("slices")
+LARGE_PARTIALS = _bytes_to_bytes("large-partials")
+REVISIONS = _bytes_to_bytes("revisions")
+SESSIONS = _bytes_to_bytes("sessions")
+CLOCK = _bytes_to_bytes("clock")

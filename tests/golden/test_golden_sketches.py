@@ -1,0 +1,93 @@
+"""Bytes written once, which every later version must read and, where they are determined, write.
+
+`golden_sketches.json` stands for the state of running jobs: it is never made anew. A change of format
+gets a new serial version and new entries beside these.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from datasketches import frequent_strings_sketch, hll_sketch, kll_doubles_sketch
+
+from sketches.count_min import CountMin
+from sketches.hashing import hash_doubles, hash_longs, hash_strings
+from sketches.hyperloglog import HyperLogLog, merge_images
+from sketches.quantiles import Quantiles
+from sketches.top_k import TopK
+
+GOLDEN = json.loads(Path(__file__).with_name("golden_sketches.json").read_text(encoding="utf-8"))
+PREAMBLE_OF_ONE_PARAMETER = 16
+
+
+def golden(name: str) -> bytes:
+    return base64.b64decode(GOLDEN[name]["image"])
+
+
+def hyperloglog(lg_k: int, size: int) -> HyperLogLog:
+    """Fill a sketch with `size` integers, some texts and some doubles."""
+    sketch = HyperLogLog(lg_k)
+    sketch.update_many(hash_longs(np.arange(size)))
+    if size:
+        sketch.update_many(hash_strings(["", "é"]))
+        sketch.update_many(hash_doubles(np.array([0.5, -0.0])))
+    return sketch
+
+
+def count_min(items: int) -> CountMin:
+    sketch = CountMin(3, 32)
+    sketch.update_many(hash_longs(np.arange(items)), np.arange(items) * 1000)
+    return sketch
+
+
+HYPERLOGLOGS = {
+    "hyperloglog empty": (12, 0),
+    "hyperloglog list": (12, 2),
+    "hyperloglog set": (12, 60),
+    "hyperloglog dense": (8, 5_000),
+    "hyperloglog dense, smallest": (4, 5_000),
+}
+
+
+@pytest.mark.parametrize("name", HYPERLOGLOGS)
+def test_a_golden_hyperloglog_is_read_and_written_the_same(name: str) -> None:
+    sketch = hyperloglog(*HYPERLOGLOGS[name])
+    assert sketch.serialize() == golden(name)
+    restored = HyperLogLog.deserialize(golden(name))
+    assert restored.serialize() == golden(name) == merge_images(golden(name), golden(name))
+    assert restored.estimate() == pytest.approx(GOLDEN[name]["estimate"], rel=1e-12)
+    assert hll_sketch.deserialize(golden(name)).get_estimate() == pytest.approx(GOLDEN[name]["estimate"])
+
+
+def test_golden_exceptions_of_hll_4_are_read() -> None:
+    restored = HyperLogLog.deserialize(golden("hyperloglog of datasketches, HLL_4 with exceptions"))
+    assert restored.registers.tolist() == [3, 3, 25, 4, 40, 5, 6, 17, 18, 63, 7, 8, 9, 3, 10, 11]
+
+
+@pytest.mark.parametrize(("name", "items"), [("count-min sparse", 4), ("count-min dense", 100)])
+def test_a_golden_count_min_is_read_and_written_the_same(name: str, items: int) -> None:
+    restored = CountMin.deserialize(golden(name))
+    assert restored.serialize() == golden(name) == count_min(items).serialize()
+    assert restored.estimate_many(hash_longs(np.arange(4))).tolist() == GOLDEN[name]["estimates"]
+    assert restored.total_weight == sum(range(items)) * 1000
+
+
+def test_a_golden_top_k_is_read() -> None:
+    restored = TopK.deserialize(golden("top-k"))
+    assert [list(entry) for entry in restored.top(5)] == GOLDEN["top-k"]["top"]
+    theirs = frequent_strings_sketch.deserialize(golden("top-k")[PREAMBLE_OF_ONE_PARAMETER:])
+    assert theirs.total_weight == restored.total_weight == GOLDEN["top-k"]["total_weight"]
+
+
+@pytest.mark.parametrize("name", ["quantiles empty", "quantiles single", "quantiles full"])
+def test_golden_quantiles_are_read(name: str) -> None:
+    restored, entry = Quantiles.deserialize(golden(name)), GOLDEN[name]
+    answers = [restored.quantile(q) for q in (0.0, 0.5, 0.95, 1.0)]
+    assert [answer if answer is None else list(answer) for answer in answers] == entry["quantiles"]
+    assert (
+        restored.n == kll_doubles_sketch.deserialize(golden(name)[PREAMBLE_OF_ONE_PARAMETER:]).n == entry["n"]
+    )

@@ -1,0 +1,133 @@
+"""Laws of merging: order and grouping do not matter, and a union is the sketch of one stream."""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import reduce
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sketches.count_min import CountMin
+from sketches.hashing import hash_longs
+from sketches.hyperloglog import HyperLogLog, merge_images
+from sketches.quantiles import Quantiles
+from sketches.top_k import TopK
+
+# Sizes on both sides of every change of mode at lg_k 4 and 9: 7 to 8, 48 to 49.
+LG_K = st.sampled_from([4, 9])
+STREAM = st.builds(
+    lambda start, size: np.arange(start, start + size),
+    st.integers(0, 60),
+    st.sampled_from([0, 1, 5, 7, 8, 20, 47, 49, 400]),
+)
+WEIGHTED = st.lists(
+    st.tuples(st.sampled_from("abcdefghijklmnopqrstuvwxyz"), st.integers(0, 1000)), max_size=60
+)
+COLUMN = st.lists(st.floats(-1e6, 1e6), max_size=300).map(lambda values: np.array(values, dtype=np.float64))
+
+
+def hll(lg_k: int, *streams: np.ndarray) -> HyperLogLog:
+    sketch = HyperLogLog(lg_k)
+    for stream in streams:
+        sketch.update_many(hash_longs(stream))
+    return sketch
+
+
+def count_min(*streams: np.ndarray) -> CountMin:
+    sketch = CountMin(3, 40)
+    for stream in streams:
+        sketch.update_many(hash_longs(stream), stream * 3)
+    return sketch
+
+
+def top_k(entries: list[tuple[str, int]], size: int) -> TopK:
+    sketch = TopK(size)
+    sketch.update_many([item for item, _ in entries], np.array([w for _, w in entries], dtype=np.int64))
+    return sketch
+
+
+def quantiles(*columns: np.ndarray) -> Quantiles:
+    sketch = Quantiles(64)
+    for column in columns:
+        sketch.update_many(column)
+    return sketch
+
+
+def union(left, right):
+    """Merge into a restored copy, so that neither operand changes."""
+    merged = type(left).deserialize(left.serialize())
+    merged.merge(right)
+    return merged
+
+
+@given(LG_K, STREAM, STREAM, STREAM)
+def test_hyperloglog_unions_obey_the_laws_of_sets(lg_k, x, y, z) -> None:
+    a, b, c = hll(lg_k, x), hll(lg_k, y), hll(lg_k, z)
+    assert union(a, b).serialize() == union(b, a).serialize() == hll(lg_k, x, y).serialize()
+    assert union(union(a, b), c).serialize() == union(a, union(b, c)).serialize()
+    assert union(a, a).serialize() == a.serialize()
+    assert union(a, HyperLogLog(lg_k)).serialize() == a.serialize()
+    images = [sketch.serialize() for sketch in (a, b, c)]
+    assert (
+        reduce(merge_images, images) == reduce(merge_images, images[::-1]) == hll(lg_k, x, y, z).serialize()
+    )
+
+
+@given(LG_K, STREAM, STREAM)
+def test_a_restored_hyperloglog_goes_on_as_the_first(lg_k, x, y) -> None:
+    restored = HyperLogLog.deserialize(hll(lg_k, x).serialize())
+    restored.update_many(hash_longs(y))
+    assert restored.serialize() == hll(lg_k, x, y).serialize()
+
+
+@given(STREAM, STREAM, STREAM)
+def test_count_min_merges_obey_the_laws_of_sums(x, y, z) -> None:
+    a, b, c = count_min(x), count_min(y), count_min(z)
+    assert union(a, b).serialize() == union(b, a).serialize() == count_min(x, y).serialize()
+    assert union(union(a, b), c).serialize() == union(a, union(b, c)).serialize()
+    assert union(a, CountMin(3, 40)).serialize() == a.serialize()
+
+
+@given(STREAM, STREAM)
+def test_a_restored_count_min_goes_on_as_the_first(x, y) -> None:
+    restored = CountMin.deserialize(count_min(x).serialize())
+    restored.update_many(hash_longs(y), y * 3)
+    assert restored.serialize() == count_min(x, y).serialize()
+
+
+@given(WEIGHTED, WEIGHTED, WEIGHTED)
+def test_top_k_that_fits_obeys_the_laws_of_sums(x, y, z) -> None:
+    a, b, c = (top_k(entries, 6) for entries in (x, y, z))
+    assert union(a, b).top(99) == union(b, a).top(99) == top_k(x + y, 6).top(99)
+    assert union(union(a, b), c).top(99) == union(a, union(b, c)).top(99) == top_k(x + y + z, 6).top(99)
+
+
+@given(WEIGHTED, WEIGHTED, WEIGHTED)
+def test_top_k_that_overflows_keeps_its_bounds_in_any_order_of_merging(x, y, z) -> None:
+    exact: Counter[str] = Counter()
+    for item, weight in x + y + z:
+        exact[item] += weight
+    a, b, c = (top_k(entries, 3) for entries in (x, y, z))
+    for merged in (union(union(a, b), c), union(c, union(b, a)), union(top_k(x + y, 3), c)):
+        assert merged.total_weight == exact.total()
+        for item, count, lower, upper in merged.top(99):
+            assert lower <= exact[item] <= upper == count
+        assert all(merged.upper_bound(item) >= weight for item, weight in exact.items())
+
+
+@given(COLUMN, COLUMN)
+def test_quantiles_that_fit_do_not_depend_on_the_order_of_merging(x, y) -> None:
+    x, y = x[:32], y[:32]
+    a, b = quantiles(x), quantiles(y)
+    for q in (0.0, 0.3, 0.5, 0.99, 1.0):
+        assert union(a, b).quantile(q) == union(b, a).quantile(q) == quantiles(x, y).quantile(q)
+
+
+@given(COLUMN, COLUMN)
+def test_merged_quantiles_keep_count_and_ends(x, y) -> None:
+    merged, both = union(quantiles(x), quantiles(y)), np.concatenate((x, y))
+    assert merged.n == len(both)
+    if len(both):
+        assert (merged.quantile(0)[0], merged.quantile(1)[0]) == (both.min(), both.max())

@@ -1,0 +1,153 @@
+"""Heavy hitters against exact counts, over any text; and images, whole and broken."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sketches.codec import Family, encode
+from sketches.errors import BadArgument, BadData
+from sketches.top_k import TopK
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+HEADER_CHANGES = [(0, 1), (1, 2), (2, 9), (3, 6), (4, 6), (4, 2), (5, 1), (5, 64)]
+HARD = ["", "\0", "a\0b", "a", "é", "日本語", "🙂🏳️‍🌈", "\\", "%25", "\n", " ", "x" * 100_000]
+
+
+def zipf(count: int, seed: int) -> list[str]:
+    return [f"ítem {value}" for value in np.random.default_rng(seed).zipf(1.3, count).tolist()]
+
+
+@given(st.lists(st.tuples(TEXT, st.integers(0, 2**40)), max_size=24))
+def test_few_items_are_counted_exactly(entries: list[tuple[str, int]]) -> None:
+    exact: Counter[str] = Counter()
+    for item, weight in entries:
+        exact[item] += weight
+    sketch = TopK(5)
+    sketch.update_many([item for item, _ in entries], np.array([w for _, w in entries], dtype=np.int64))
+    restored = TopK.deserialize(sketch.serialize())
+    expected = sorted(((i, c, c, c) for i, c in exact.items() if c), key=lambda e: (-e[1], e[0]))
+    assert sketch.top(100) == restored.top(100) == expected
+    assert sketch.total_weight == restored.total_weight == exact.total()
+
+
+def test_any_text_survives_serialization_and_merging() -> None:
+    left, right = TopK(), TopK()
+    left.update_many(HARD)
+    right.update_many(HARD, np.arange(len(HARD)))
+    restored = TopK.deserialize(left.serialize())
+    restored.merge(TopK.deserialize(right.serialize()))
+    assert {item: count for item, count, _, _ in restored.top(100)} == {
+        item: 1 + weight for weight, item in enumerate(HARD)
+    }
+
+
+def test_a_lone_surrogate_is_refused_and_changes_nothing() -> None:
+    sketch = TopK()
+    with pytest.raises(BadArgument, match="UTF-8") as caught:
+        sketch.update_many(["secret", "\ud800"])
+    assert "secret" not in str(caught.value)
+    assert sketch.total_weight == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_bounds_hold_and_no_heavy_item_is_missed(seed: int) -> None:
+    items, sketch = zipf(50_000, seed), TopK(8)
+    for start in range(0, len(items), 5_000):
+        sketch.update_many(items[start : start + 5_000])
+    exact = Counter(items)
+    listed = sketch.top(10**6)
+    assert len(exact) > 256 > len(listed)
+    for item, count, lower, upper in listed:
+        assert lower <= exact[item] <= upper == count
+        assert upper - lower <= 3.5 * len(items) / 256
+    heavy = {item for item, count in exact.items() if count > 3.5 * len(items) / 256}
+    assert heavy <= {item for item, *_ in listed}
+    assert listed == sorted(listed, key=lambda entry: (-entry[1], entry[0]))
+    for item in ("ítem 1", "ítem 999999999"):
+        assert sketch.lower_bound(item) <= exact[item] <= sketch.upper_bound(item)
+
+
+def test_ties_come_in_the_order_of_the_items() -> None:
+    sketch = TopK()
+    sketch.update_many(["b", "é", "a", "c"], np.array([2, 2, 2, 9]))
+    assert [item for item, *_ in sketch.top(3)] == ["c", "a", "b"]
+    assert sketch.top(0) == []
+
+
+@pytest.mark.parametrize("weights", [np.array([1, -1]), np.array([1.0, 1.0]), np.array([1]), [1, 1]])
+def test_wrong_weights_are_refused(weights: object) -> None:
+    with pytest.raises(BadArgument, match="weights"):
+        TopK().update_many(["a", "b"], weights)
+
+
+def test_a_total_weight_beyond_63_bits_is_refused() -> None:
+    sketch = TopK()
+    with pytest.raises(BadArgument, match="total weight"):
+        sketch.update_many(["a", "b"], np.array([2**63 - 1, 1]))
+    sketch.update_many(["a"], np.array([2**62]))
+    with pytest.raises(BadArgument, match="total weight"):
+        sketch.merge(TopK.deserialize(sketch.serialize()))
+    assert sketch.total_weight == 2**62
+
+
+@pytest.mark.parametrize("size", [2, 25, 12.0, None])
+def test_a_size_out_of_range_is_refused(size: object) -> None:
+    with pytest.raises(BadArgument, match="lg_max_map_size"):
+        TopK(size)
+
+
+def test_other_wrong_arguments_are_refused() -> None:
+    with pytest.raises(BadArgument, match="k: "):
+        TopK().top(-1)
+    with pytest.raises(BadArgument, match="merge"):
+        TopK(8).merge(TopK(9))
+
+
+def test_a_restored_sketch_takes_updates() -> None:
+    for size in (0, 1, 10, 300):
+        sketch = TopK(8)
+        sketch.update_many(zipf(size, 1))
+        restored = TopK.deserialize(sketch.serialize())
+        restored.update_many(["new"] * 3)
+        assert restored.lower_bound("new") >= 1
+        assert restored.total_weight == size + 3
+
+
+def test_reads_do_not_change_a_sketch() -> None:
+    sketch = TopK(4)
+    sketch.update_many(zipf(1000, 3))
+    before = sketch.serialize()
+    sketch.top(5), sketch.estimate("x"), sketch.lower_bound("x"), sketch.upper_bound("x")
+    assert sketch.serialize() == before
+
+
+@pytest.mark.parametrize("size", [0, 1, 40])
+def test_every_truncation_and_any_trailing_byte_is_refused(size: int) -> None:
+    sketch = TopK(5)
+    sketch.update_many(zipf(size, 2))
+    image = sketch.serialize()
+    payload = image[16:]
+    for length in range(len(image)):
+        with pytest.raises(BadData):
+            TopK.deserialize(image[:length])
+    with pytest.raises(BadData):
+        TopK.deserialize(image + b"\0")
+    # The same within a preamble that tells the length as it is.
+    for broken in [*(payload[:length] for length in range(len(payload))), payload + b"\0"]:
+        with pytest.raises(BadData):
+            TopK.deserialize(encode(Family.TOP_K, broken, parameters=(5,)))
+
+
+@pytest.mark.parametrize(("place", "value"), [*HEADER_CHANGES, (8, 255), (11, 255), (23, 64)])
+def test_a_payload_at_odds_with_itself_is_refused(place: int, value: int) -> None:
+    sketch = TopK(5)
+    sketch.update_many(["a", "b", "a"])
+    payload = bytearray(sketch.serialize()[16:])
+    payload[place] = value
+    with pytest.raises(BadData):
+        TopK.deserialize(encode(Family.TOP_K, bytes(payload), parameters=(5,)))
