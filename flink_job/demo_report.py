@@ -123,7 +123,9 @@ def _rendered(shown: DemoReport) -> Iterator[RenderableType]:
     yield _memory(shown.footprints)
     yield Text()
     yield _growth(shown.growth)
-    yield Text("\nBytes of process memory: sys.getsizeof of every object, each once; a sketch as its image.\n")
+    yield Text(
+        "\nBytes of process memory: sys.getsizeof of every object, each once; a sketch as its image.\n"
+    )
     yield _verdict(shown)
 
 

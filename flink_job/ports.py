@@ -67,3 +67,10 @@ def _listening_inodes(port: int, proc: Path) -> Iterator[str]:
             local, status, inode = fields[1], fields[3], fields[9]
             if status == _LISTENING and int(local.rpartition(":")[2], 16) == port:
                 yield inode
+
+
+def free_port() -> int:
+    """A TCP port of the loopback interface that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

@@ -55,6 +55,9 @@ def embedded_settings(rest_port: int, root: str, parallelism: int) -> dict[str, 
         parallelism: the default parallelism, and how many slots there are.
     """
     return {
+        "jobmanager.bind-host": "localhost",
+        "taskmanager.bind-host": "localhost",
+        "taskmanager.host": "localhost",
         "rest.address": "localhost",
         "rest.bind-address": "localhost",
         "rest.port": str(rest_port),

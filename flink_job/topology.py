@@ -14,7 +14,7 @@ from flink_job.pipeline import Pipeline
 from flink_job.sinks.file_sink import ResultFileSinkSpec
 from flink_job.sinks.sink import Sink
 from flink_job.sources.source import Source
-from operators.ingest_function import ENVELOPE_TYPE, RECORD_TYPE, REJECTS, Explode, IngestFunction
+from operators.ingest_function import ENVELOPE_TYPE, RECORD_TYPE, REJECTS, TOTALS, Explode, IngestFunction
 from operators.parsing import FormatSpec
 from operators.window_function import LATE, WindowFunction
 
@@ -27,7 +27,7 @@ def build(
     Args:
         pipeline: the pipeline.
         source: where events come from.
-        sinks: where `results`, `late` and `rejects` go.
+        sinks: where `results`, `late`, `rejects` and, if wanted, `totals` go.
         env: the environment to build in, configured.
         afresh: whether the job starts without a former life.
     """
@@ -44,6 +44,8 @@ def build(
     sinks["results"].attach(results, uids.RESULTS)
     sinks["late"].attach(results.get_side_output(LATE), uids.LATE)
     sinks["rejects"].attach(records.get_side_output(REJECTS), uids.REJECTS)
+    if "totals" in sinks:
+        sinks["totals"].attach(records.get_side_output(TOTALS), uids.TOTALS)
 
 
 def _ingest(

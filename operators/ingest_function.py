@@ -29,6 +29,7 @@ ENVELOPE_TYPE = DataTypes.ROW(
 )
 RECORD_TYPE = Types.ROW([Types.STRING(), Types.PRIMITIVE_ARRAY(Types.BYTE())])
 REJECTS = OutputTag("rejects", Types.STRING())
+TOTALS = OutputTag("totals", Types.STRING())
 
 
 class IngestFunction(ScalarFunction):
@@ -83,7 +84,10 @@ class IngestFunction(ScalarFunction):
 
 
 class Explode(ProcessFunction):
-    """Unpacks envelopes: records for the window operator, rejects in the side output `REJECTS`."""
+    """Unpacks envelopes: records for the window operator, rejects in the side output `REJECTS`.
+
+    How many events each envelope is of goes to the side output `TOTALS`.
+    """
 
     def open(self, runtime_context: RuntimeContext) -> None:
         """Name the metrics."""
@@ -93,6 +97,7 @@ class Explode(ProcessFunction):
         """Unpack one envelope."""
         envelope = decode_envelope(value[0])
         self._partials.inc(len(envelope.records))
+        yield TOTALS, str(envelope.events)
         for reject in envelope.rejects:
             yield REJECTS, reject.decode()
         for key, record in envelope.records:

@@ -230,7 +230,6 @@ class CountMin:
             places = slice(None)
             values = np.frombuffer(body, dtype=width)
         (total,) = struct.unpack_from("<q", payload)
-        _expect(total >= 0, "a total weight of 0 or more", total)
         _expect(len(values) == 0 or int(values.max()) <= total, "counters within the total", total)
         sketch = cls(num_hashes, num_buckets)
         sketch._counters.reshape(-1)[places] = values

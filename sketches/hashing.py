@@ -245,9 +245,10 @@ def _hash_equal_blocks(words: np.ndarray, starts: np.ndarray, lengths: np.ndarra
 
 
 def _hash_single_words(words: np.ndarray) -> np.ndarray:
+    """Hash 8-byte values; the words are overwritten."""
     out = np.empty((len(words), 2), dtype=np.uint64)
     for start in range(0, len(words), _CHUNK):
-        part = words[start : start + _CHUNK].copy()
+        part = words[start : start + _CHUNK]
         h1 = _scramble(part, _C1, 31, _C2)
         h1 ^= np.uint64(SEED)
         out[start : start + _CHUNK] = _finish(h1, np.full_like(h1, SEED), np.uint64(8))

@@ -58,7 +58,7 @@ def check_lg_k(lg_k: int) -> int:
     Raises:
         BadArgument: not an integer of 4 to 21.
     """
-    if not isinstance(lg_k, int) or isinstance(lg_k, bool) or not MIN_LG_K <= lg_k <= MAX_LG_K:
+    if not isinstance(lg_k, int) or not MIN_LG_K <= lg_k <= MAX_LG_K:
         raise BadArgument(f"lg_k: expected an integer of {MIN_LG_K} to {MAX_LG_K}, got {lg_k!r}")
     return lg_k
 

@@ -215,14 +215,7 @@ def _check_values(values: np.ndarray) -> None:
 
 def _level_capacity(k: int, depth: int) -> int:
     """Give how many values a level holds: k shrunk by 2/3 for every level above, rounded, at least 8."""
-    if depth > 30:
-        half = depth // 2
-        return max(_SMALLEST_LEVEL, _shrink(_shrink(k, half), depth - half))
-    return max(_SMALLEST_LEVEL, _shrink(k, depth))
-
-
-def _shrink(k: int, depth: int) -> int:
-    return (((2 * k) << depth) // 3**depth + 1) >> 1
+    return max(_SMALLEST_LEVEL, (((2 * k) << depth) // 3**depth + 1) >> 1)
 
 
 def _expect(holds: bool, expected: str, got: object) -> None:

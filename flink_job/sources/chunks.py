@@ -31,4 +31,8 @@ def chunk_numbers(
 
     last = ENDLESS if chunks is None else max(chunks, 1) - 1
     numbers = env.from_source(NumberSequenceSource(0, last), WatermarkStrategy.no_watermarks(), "source")
-    return t_env.from_data_stream(numbers.uid(uids.SOURCE).set_parallelism(1).rebalance())
+    dealt = numbers.uid(uids.SOURCE).set_parallelism(1).rebalance()
+    # An operator that does nothing, in the JVM: a table takes over the parallelism of the stream it is made of.
+    spread = dealt.assign_timestamps_and_watermarks(WatermarkStrategy.no_watermarks())
+    spread = spread.uid(uids.DEALT).name("dealt").set_parallelism(env.get_parallelism())
+    return t_env.from_data_stream(spread)

@@ -26,7 +26,7 @@ def check_item_columns(kind: str, columns: Mapping[str, str], of: str, weight: s
         ValueError: where the item or weight column is missing or of a wrong type.
     """
     if weight is not None:
-        typed_column(f"{kind} weight", columns, weight, ("long",))
+        typed_column(kind, columns, weight, ("long",), key="weight")
     return typed_column(kind, columns, of, ITEM_TYPES)
 
 

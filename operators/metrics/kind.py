@@ -67,18 +67,18 @@ class Aggregator(ABC):
         return None
 
 
-def typed_column(kind: str, columns: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> str:
+def typed_column(
+    kind: str, columns: Mapping[str, str], name: str, allowed: tuple[str, ...], key: str = "of"
+) -> str:
     """Return the type of a column.
 
     Raises:
-        ValueError: where it is not there or not of an allowed type; it says what is.
+        ValueError: where it is not there or not of an allowed type; it names the key and says what is allowed.
     """
     if name not in columns:
-        raise ValueError(f"{kind}: there is no column {name!r}; columns are {', '.join(sorted(columns))}")
+        raise ValueError(f"{key}: there is no column {name!r}; columns are {', '.join(sorted(columns))}")
     if columns[name] not in allowed:
-        raise ValueError(
-            f"{kind}: column {name!r} is {columns[name]}; {kind} takes {' or '.join(allowed)}"
-        )
+        raise ValueError(f"{key}: {kind} takes {' or '.join(allowed)}, but column {name!r} is {columns[name]}")
     return columns[name]
 
 

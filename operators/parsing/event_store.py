@@ -15,7 +15,7 @@ _NUMPY_TYPES = {"long": np.int64, "double": np.float64, "bool": np.bool_}
 
 
 class EventStore:
-    """Values of `count` events, a column a leaf. Rows not added to are null."""
+    """Values of a batch of events, a column a leaf. Every event that is kept must be added once."""
 
     def __init__(self, data: bytes, starts: np.ndarray, types: list[str]) -> None:
         """Starts empty.
@@ -40,6 +40,9 @@ class EventStore:
             matched: their values.
         """
         where = _as_slice(events)
+        for leaf, column in enumerate(self._columns):
+            if leaf not in matched.spans and leaf not in matched.numbers:
+                column.nulls.put(where, True)
         for leaf, (begins, ends) in matched.spans.items():
             self._columns[leaf].put_spans(where, begins, ends)
         for leaf, numbers in matched.numbers.items():
@@ -97,33 +100,49 @@ def texts_from_spans(
     return pl.Series(pl.from_arrow(array)).gather_every(2)
 
 
+class _Nulls:
+    """Which events have no value: nothing is kept until the first has none."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._flags: np.ndarray | None = None
+
+    def put(self, where: slice | np.ndarray, flags: bool | np.ndarray) -> None:
+        if self._flags is None:
+            self._flags = np.zeros(self._count, bool)
+        self._flags[where] = flags
+
+    def valid(self, keep: np.ndarray | None) -> np.ndarray | None:
+        """Returns flags that are true where there is a value, None if there is one everywhere."""
+        if self._flags is None:
+            return None
+        flags = self._flags if keep is None else self._flags.take(keep)
+        return ~flags if flags.any() else None
+
+
 class _Texts:
     """Texts as spans of the buffer, and those that had to be decoded as objects."""
 
     def __init__(self, starts: np.ndarray) -> None:
         self._begins = starts.copy()
         self._ends = starts.copy()
-        self._valid = np.zeros(len(starts), bool)
+        self.nulls = _Nulls(len(starts))
         self._objects: list[tuple[np.ndarray, list[Any]]] = []
 
     def put_spans(self, where: slice | np.ndarray, begins: np.ndarray, ends: np.ndarray) -> None:
         self._begins[where] = begins
         self._ends[where] = ends
-        self._valid[where] = True
 
     def put_objects(self, events: np.ndarray, values: list[Any]) -> None:
         self._objects.append((events, values))
 
     def series(self, data: bytes, keep: np.ndarray | None, dtype: type[pl.DataType]) -> pl.Series:
         if len(self._objects) == 1 and len(self._objects[0][0]) == len(self._begins):
-            everything = pl.Series(self._objects[0][1], dtype=dtype)
-            return everything if keep is None else everything.gather(keep)
+            return pl.Series(self._objects[0][1], dtype=dtype)
         if not self._objects:
-            begins, ends, valid = (
-                part if keep is None else part[keep] for part in (self._begins, self._ends, self._valid)
-            )
-            return texts_from_spans(data, begins, ends, None if valid.all() else valid)
-        spans = texts_from_spans(data, self._begins, self._ends, None if self._valid.all() else self._valid)
+            begins, ends = (part if keep is None else part.take(keep) for part in (self._begins, self._ends))
+            return texts_from_spans(data, begins, ends, self.nulls.valid(keep))
+        spans = texts_from_spans(data, self._begins, self._ends, self.nulls.valid(None))
         order = np.arange(len(spans))
         parts = [spans]
         behind = len(spans)
@@ -135,27 +154,27 @@ class _Texts:
 
 
 class _Values:
-    """Numbers or booleans with a flag each that says whether there is one."""
+    """Numbers or booleans."""
 
     def __init__(self, count: int, dtype: type) -> None:
         self._values = np.zeros(count, dtype)
-        self._valid = np.zeros(count, bool)
+        self.nulls = _Nulls(count)
 
     def put(self, where: slice | np.ndarray, values: np.ndarray, valid: np.ndarray | None) -> None:
         self._values[where] = values
-        self._valid[where] = True if valid is None else valid
+        if valid is not None:
+            self.nulls.put(where, ~valid)
 
     def put_objects(self, events: np.ndarray, values: list[Any]) -> None:
         if None in values:
-            self._valid[events] = [value is not None for value in values]
+            self.nulls.put(events, np.fromiter((value is None for value in values), bool, len(values)))
             values = [0 if value is None else value for value in values]
-        else:
-            self._valid[events] = True
         self._values[events] = values
 
     def series(self, data: bytes, keep: np.ndarray | None, dtype: type[pl.DataType]) -> pl.Series:
-        values, valid = (part if keep is None else part[keep] for part in (self._values, self._valid))
-        if valid.all():
+        values = self._values if keep is None else self._values.take(keep)
+        valid = self.nulls.valid(keep)
+        if valid is None:
             return pl.Series(values, dtype=dtype)
         return pl.Series(pl.from_arrow(pa.array(values, mask=~valid)), dtype=dtype)
 

@@ -66,8 +66,8 @@ class Events:
 
     def reject(self, number: int, reason: str, detail: str) -> Reject:
         """Makes the reject of an event."""
-        index = None if self.index is None else int(self.index[number])
-        return Reject(reason, detail, int(self.row[number]), index)
+        index = None if self.index is None else self.index.item(number)
+        return Reject(reason, detail, self.row.item(number), index)
 
 
 def whole_payloads(payloads: Payloads) -> tuple[Events, list[Reject]]:

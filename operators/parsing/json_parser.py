@@ -115,16 +115,15 @@ class JsonParser:
         data, decode = events.data, self._strict.decode
         records: list[Any] = []
         dropped: list[int] = []
-        for number, start, end in zip(
-            numbers.tolist(), events.starts[numbers].tolist(), events.ends[numbers].tolist(), strict=True
-        ):
+        spans = zip(events.starts[numbers].tolist(), events.ends[numbers].tolist(), strict=True)
+        for number, (start, end) in zip(numbers.tolist(), spans, strict=True):
             try:
                 records.append(decode(data[start:end]))
             except BadEvent as bad:
                 dropped.append(number)
                 rejects.append(events.reject(number, bad.reason, bad.detail))
         if records:
-            accepted = numbers[~np.isin(numbers, dropped)] if dropped else numbers
+            accepted = np.setdiff1d(numbers, dropped, assume_unique=True) if dropped else numbers
             store.add_values(accepted, self._strict.columns(records))
         return dropped
 

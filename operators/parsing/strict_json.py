@@ -24,6 +24,7 @@ _PYTHON_TYPES: dict[str, Any] = {
 }
 _NULL = msgspec.Raw(b"null")
 _DEEPEST_PATH = 32
+_TOO_DEEP = "nested too deeply"
 
 
 class Leaf(NamedTuple):
@@ -44,7 +45,7 @@ class BadEvent(ValueError):
     """An event that is no event: `reason` and `detail` of the reject it becomes."""
 
     def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
+        super().__init__(reason, detail)
         self.reason = reason
         self.detail = detail
 
@@ -110,8 +111,12 @@ class StrictJson:
             _check_utf8(raw)
         try:
             return self._decode(raw)
-        except (msgspec.DecodeError, RecursionError):
+        except msgspec.ValidationError:
             return self._root.build(self._explain(raw))
+        except msgspec.DecodeError as error:
+            raise BadEvent("malformed_json", _cause(error)) from None
+        except RecursionError:
+            raise BadEvent("malformed_json", _TOO_DEEP) from None
 
     def columns(self, records: list[Any]) -> list[list[Any]]:
         """Turns decoded records into one list of Python values a leaf, in the order of the leaves."""
@@ -189,7 +194,7 @@ class _Node:
         except msgspec.DecodeError as error:
             raise BadEvent("malformed_json", _cause(error)) from None
         except RecursionError:
-            raise BadEvent("malformed_json", "nested too deeply") from None
+            raise BadEvent("malformed_json", _TOO_DEEP) from None
         for attribute, number in self._leaf_of.items():
             tokens[number] = bytes(getattr(record, attribute))
         for attribute, (child, below) in self._children.items():

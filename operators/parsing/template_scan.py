@@ -101,14 +101,15 @@ class TemplateScan:
             # A line already known not to match must not run away over the buffer.
             cursor = np.minimum(begin + length, limit)
             if np.count_nonzero(differs) * 4 > len(rows):
-                keep = differs == 0
+                keep = np.flatnonzero(differs == 0)
                 rows, cursor, ends, differs = rows[keep], cursor[keep], ends[keep], differs[keep]
                 values = [(start[keep], length[keep]) for start, length in values]
         self._last.compare(words, cursor, differs)
         fits = (differs == 0) & (cursor + self._last.size == ends)
         if fits.all():
             return rows, values
-        return rows[fits], [(start[fits], length[fits]) for start, length in values]
+        keep = np.flatnonzero(fits)
+        return rows.take(keep), [(start.take(keep), length.take(keep)) for start, length in values]
 
     def _matched(
         self,
@@ -118,7 +119,7 @@ class TemplateScan:
         long_texts: dict[int, np.ndarray],
         ok: np.ndarray | None,
     ) -> Matched:
-        keep = slice(None) if ok is None else ok
+        keep = slice(None) if ok is None else np.flatnonzero(ok)
         position = None if ok is None else np.cumsum(ok) - 1
         matched = Matched(rows[keep], {}, {}, {})
         for i, slot in enumerate(self.template.slots):

@@ -218,14 +218,10 @@ def test_every_spelling_of_a_number_reads_as_the_standard_library_reads_it(
     )
 
 
-def test_every_byte_at_every_place_of_a_number_reads_the_same_on_both_paths() -> None:
-    for key in (b"n", b"value", b"x"):
-        for number in (b"12", b"123456789", b"-1.25"):
-            places = range(len(number))
-            spellings = [
-                number[:at] + bytes([byte]) + number[at + 1 :] for at in places for byte in range(256)
-            ]
-            check([b'{"%s":%s}' % (key, spelling) for spelling in [number, *spellings]])
+def test_every_byte_at_every_place_of_a_line_reads_the_same_on_both_paths() -> None:
+    line = '{"user":"aé","n":123456789,"value":-1.25,"ok":true,"x":12,"geo":null}'.encode()
+    changed = [line[:at] + bytes([byte]) + line[at + 1 :] for at in range(len(line)) for byte in range(256)]
+    check([line, *changed])
 
 
 @given(st.lists(st.lists(objects, max_size=4), max_size=6), st.sampled_from(["\n", "\r\n", "\n\n", "\n \n"]))

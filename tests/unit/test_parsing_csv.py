@@ -58,13 +58,16 @@ def test_a_field_that_cannot_be_read_as_its_type_is_rejected(record: bytes, deta
 
 
 def test_records_that_are_no_csv_are_rejected_without_touching_their_neighbours() -> None:
-    parsed = parse(b'"open,1,1,1', b"a,1,1,1", b'"a"x,1,1,1', b"\xff,1,1,1", None, b"a,1,1,1\nb,1,1,1")
+    parsed = parse(
+        b'"open,1,1,1', b"a,1,1,1", b'"a"x,1,1,1', b"\xff,1,1,1", None, b"a,1,1,1\nb,1,1,1", b"a\nb,1,1,1"
+    )
     assert [(one.row, one.reason) for one in parsed.rejects] == [
         (0, "malformed_csv"),
         (2, "malformed_csv"),
         (3, "malformed_csv"),
         (4, "empty_payload"),
         (5, "malformed_csv"),
+        (6, "malformed_csv"),
     ]
     assert parsed.row.tolist() == [1]
 

@@ -203,6 +203,11 @@ def test_lines_of_one_layout_never_reach_the_decoder(monkeypatch: pytest.MonkeyP
     assert len(decoded) == 1  # the line that the layout was learned from
 
 
+def test_a_value_in_the_place_of_a_null_object_is_rejected_among_lines_of_that_layout() -> None:
+    parsed = parse(*[b'{"n":1,"geo":null}'] * 2000, b'{"n":1,"geo":5}', *[b'{"n":1,"geo":null}'] * 2000)
+    assert [(one.row, one.reason) for one in parsed.rejects] == [(2000, "wrong_type")]
+
+
 def test_a_line_with_a_key_twice_is_no_template() -> None:
     leaves, _ = plan_leaves(FIELDS)
     assert learn_template(b'{"n":1,"n":2}', leaves) is None

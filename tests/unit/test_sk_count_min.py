@@ -153,10 +153,11 @@ def total(weight: int) -> bytes:
         pytest.param(image_of(total(4) + bytes(3), 0), id="too few counters"),
         pytest.param(image_of(total(2) + b"\4\0\0\0\2", 1), id="a place past the end"),
         pytest.param(image_of(total(2) + b"\1\0\0\0\1\0\0\0\1\1", 1), id="a place twice"),
+        pytest.param(image_of(total(2) + b"\2\0\0\0\1\0\0\0\1\1", 1), id="places out of order"),
         pytest.param(image_of(total(2) + b"\1\0\0\0", 1), id="an entry cut in two"),
         pytest.param(image_of(total(0)[:7], 0), id="no total"),
         pytest.param(
-            image_of(total(2**62) + (2**62).to_bytes(8, "little") * 4 + bytes(8), 6, (1, 5)),
+            image_of(total(2**62) + total(2**62) * 5, 6, (1, 5)),
             id="counters that overflow back to the total",
         ),
     ],

@@ -187,6 +187,14 @@ def test_few_coupons_into_a_dense_image_keep_its_sums_right_beyond_32() -> None:
         assert dense == expected.serialize()
 
 
+@pytest.mark.parametrize("few", [LIST, SET, ours(9, 50, 95).serialize(), HyperLogLog(9).serialize()])
+def test_a_coupon_of_value_0_does_not_get_into_a_merged_image(few: bytes) -> None:
+    broken_list, broken_set = changed(LIST, 8, 1, 0, 0, 0), changed(SET, 12, 1, 0, 0, 0)
+    for broken in (broken_list, broken_set):
+        with pytest.raises(BadData):
+            merge_images(few, broken)
+
+
 def test_images_of_another_size_do_not_merge() -> None:
     with pytest.raises(BadArgument, match="lg_k 9, got 8"):
         merge_images(LIST, ours(8, 0, 3).serialize())

@@ -151,3 +151,24 @@ def test_a_payload_at_odds_with_itself_is_refused(place: int, value: int) -> Non
     payload[place] = value
     with pytest.raises(BadData):
         TopK.deserialize(encode(Family.TOP_K, bytes(payload), parameters=(5,)))
+
+
+def test_items_that_are_no_utf8_are_refused_without_being_shown() -> None:
+    sketch = TopK(5)
+    sketch.update_many(["secret", "é"])
+    image = sketch.serialize()
+    for place in (image.index(b"secret"), image.index("é".encode()) + 1):
+        with pytest.raises(BadData, match="UTF-8") as caught:
+            TopK.deserialize(image[:place] + b"\xff" + image[place + 1 :])
+        assert "ecret" not in str(caught.value)
+
+
+def test_a_cut_character_before_a_long_item_is_found_when_it_is_read() -> None:
+    sketch = TopK(5)
+    sketch.update_many(["ab", "y" * 150])
+    head = sketch.serialize()[16 : 16 + 32 + 2 * 8]
+    # The length of the second item, 150, would end the character that the first one begins.
+    items = b"\2\0\0\0a\xc3" + b"\x96\0\0\0" + b"y" * 150
+    restored = TopK.deserialize(encode(Family.TOP_K, head + items, parameters=(5,)))
+    with pytest.raises(BadData, match="UTF-8"):
+        restored.top(3)

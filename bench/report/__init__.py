@@ -1,0 +1,1 @@
+"""What the benchmarks share: a pinned core and a stopwatch, tables, and the events they are fed."""

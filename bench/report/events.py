@@ -1,0 +1,63 @@
+"""The events of the benchmarks: JSON lines of about 100 bytes, 100,000 users, no line twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+USERS = 100_000
+ITEMS = 5_000
+BATCH = 40_000
+"""Lines of a batch: 4 MB, which is what the job reads of a file at a time."""
+
+ACTIONS = (b"view", b"cart", b"purchase", b"search")
+_FIRST_MS = 1_700_000_000_000
+_DISORDER_MS = 2_000
+_LINE = b'{"user_id":"user_%07d","action":"%b","item_id":"item_%d","value":%d.%02d,"ts":%d}'
+
+
+def batches(count: int, size: int = BATCH, seed: int = 1) -> Iterator[list[bytes]]:
+    """Make batches of lines, a thousand events a second, up to two seconds out of order.
+
+    Args:
+        count: how many batches.
+        size: lines of each.
+        seed: another one, other lines.
+
+    Yields:
+        Lines without newlines; each has its own millisecond, so that no two lines of a run are alike.
+    """
+    random = np.random.default_rng(seed)
+    for number in range(count):
+        cents = random.integers(0, 10_000, size)
+        running = np.arange(number * size, (number + 1) * size)
+        shuffled = running[np.argsort(running + random.integers(0, _DISORDER_MS, size), kind="stable")]
+        columns = (
+            random.integers(0, USERS, size),
+            random.choice(np.array(ACTIONS), size, p=(0.6, 0.2, 0.1, 0.1)),
+            random.integers(0, ITEMS, size),
+            cents // 100,
+            cents % 100,
+            _FIRST_MS + shuffled,
+        )
+        yield [_LINE % row for row in zip(*(column.tolist() for column in columns), strict=True)]
+
+
+def torn(lines: list[bytes], share: float, seed: int) -> list[bytes]:
+    """Cut some lines short at a random place, as a writer that dies does.
+
+    Args:
+        lines: whole lines.
+        share: how many of them to cut, 0 to 1.
+        seed: another one, other lines.
+
+    Returns:
+        As many lines; each cut one has at least its first byte and lacks at least its last.
+    """
+    random = np.random.default_rng(seed)
+    chosen = np.flatnonzero(random.random(len(lines)) < share).tolist()
+    cut = list(lines)
+    for line in chosen:
+        cut[line] = lines[line][: random.integers(1, len(lines[line]))]
+    return cut

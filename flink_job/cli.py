@@ -1,0 +1,188 @@
+"""The commands. Exit codes: 0 done, 1 failed, 2 a pipeline or an argument is wrong."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import Progress
+
+from flink_job.environment import EnvironmentProblem
+from flink_job.pipeline import Pipeline
+from flink_job.pipeline_file import PipelineProblem, load_pipeline
+from flink_job.sources.source import SourceProblem
+
+DEMO_PIPELINE = Path(__file__).resolve().parent.parent / "pipelines" / "demo.yaml"
+_FAILED, _WRONG = 1, 2
+
+pipeline_argument = click.argument("pipeline_path", metavar="PIPELINE", type=click.Path(path_type=Path))
+set_option = click.option(
+    "--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Override a value, such as source.path=x.json."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+
+
+def _told_plainly(command: Callable[..., None]) -> Callable[..., None]:
+    """Turn what a user can mend into one message and an exit code."""
+
+    @wraps(command)
+    def wrapper(*args: Any, **options: Any) -> None:
+        try:
+            command(*args, **options)
+        except (PipelineProblem, SourceProblem) as problem:
+            click.echo(str(problem), err=True)
+            sys.exit(_WRONG)
+        except EnvironmentProblem as problem:
+            click.echo(f"{problem}\n{problem.remedy}", err=True)
+            sys.exit(_FAILED)
+
+    return wrapper
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="sketchstream")
+def main() -> None:
+    """Answers over event streams while they flow, in bounded memory, with stated error."""
+
+
+@main.command()
+@pipeline_argument
+@click.option("--from", "go_on", metavar="latest|PATH", help="Go on from a checkpoint or savepoint.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port of the web UI; 0: any that is free.")
+@click.option("--overwrite", is_flag=True, help="Clear output folders that an earlier run filled.")
+@set_option
+@json_option
+@_told_plainly
+def run(
+    pipeline_path: Path,
+    go_on: str | None,
+    port: int | None,
+    overwrite: bool,
+    overrides: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Run a pipeline on this machine until it ends, or Ctrl-C stops it."""
+    pipeline = load_pipeline(pipeline_path, overrides)
+    outcome = _run(pipeline, Console(stderr=as_json), go_on, port, overwrite)
+    if as_json:
+        click.echo(json.dumps(asdict(outcome)))
+        return
+    from flink_job.outcome import show
+
+    show(outcome, pipeline, pipeline_path, Console())
+
+
+@main.command()
+@click.option("--port", type=click.IntRange(0, 65535), help="Port of the web UI; 0: any that is free.")
+@set_option
+@json_option
+@_told_plainly
+def demo(port: int | None, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Run 100,000 events of a simulated shop and compare every answer with the exact one."""
+    from flink_job.demo_report import Totals, report
+    from flink_job.results_table import latest_results
+    from flink_job.sinks.file_sink import read_lines
+
+    pipeline = load_pipeline(DEMO_PIPELINE, overrides)
+    outcome = _run(pipeline, Console(stderr=as_json), None, port, True)
+    totals = Totals(outcome.events, sum(outcome.rejects.values()), outcome.late, outcome.elapsed_s)
+    results = latest_results(read_lines(Path(outcome.folders["results"])))
+    shown = report(results, pipeline.source, totals)
+    if as_json:
+        click.echo(json.dumps(shown.as_json()))
+    else:
+        Console().print(shown)
+    if not shown.within_bounds:
+        sys.exit(_FAILED)
+
+
+@main.command()
+@pipeline_argument
+@click.option("--sample", type=click.Path(path_type=Path), help="Show what the first events of a file become.")
+@click.option("--count", default=10, show_default=True, type=click.IntRange(1, 10_000), help="How many of them.")
+@set_option
+@json_option
+@_told_plainly
+def check(pipeline_path: Path, sample: Path | None, count: int, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Check a pipeline file without running it."""
+    pipeline = load_pipeline(pipeline_path, overrides)
+    columns, metrics = pipeline.event.column_types(), [metric.name for metric in pipeline.metrics]
+    answer: dict[str, Any] = {"pipeline": pipeline.name, "columns": columns, "metrics": metrics}
+    if sample is None and not as_json:
+        click.echo(f"{pipeline_path}: {pipeline.name} is right: {len(columns)} columns, metrics {', '.join(metrics)}")
+    if sample is not None:
+        from flink_job.sample import take_sample
+
+        taken = take_sample(pipeline, sample, count)
+        answer["sample"] = asdict(taken)
+        if not as_json:
+            Console().print(taken)
+    if as_json:
+        click.echo(json.dumps(answer))
+
+
+@main.command()
+def schema() -> None:
+    """Print the JSON Schema of the pipeline file."""
+    click.echo(json.dumps(Pipeline.model_json_schema(), indent=2))
+
+
+@main.command()
+@click.option("--events", default=100_000, show_default=True, type=click.IntRange(min=0))
+@click.option("--users", default=5_000, show_default=True, type=click.IntRange(min=1))
+@click.option("--seed", default=42, show_default=True, type=click.IntRange(min=0))
+@click.option("--rate", type=float, help="Events a second; default: as fast as possible.")
+@click.option("--skew", default=1.0, show_default=True, help="Zipf exponent of users and items.")
+@click.option("--disorder", default="0s", show_default=True, help="How late an event may come.")
+@click.option("--bad-share", default=0.0, show_default=True, help="Share of bad events, 0 to 1.")
+@click.option("--to", "target", default="-", metavar="FILE", help="A file, or - for standard output.")
+@_told_plainly
+def simulate(target: str, **options: Any) -> None:
+    """Write the events of a simulated shop, one JSON object a line."""
+    from pydantic import ValidationError
+
+    from flink_job.simulate import write_events
+    from flink_job.simulation import SimulatorSpec
+
+    try:
+        spec = SimulatorSpec(**options)
+    except ValidationError as problem:
+        lines = [f"--{'-'.join(map(str, e['loc']))}: {e['msg']}, got {e['input']!r}" for e in problem.errors()]
+        raise PipelineProblem("simulate", [line.replace("_", "-") for line in lines]) from None
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("events", total=spec.events)
+        write_events(spec, target, lambda done: progress.update(task, completed=done))
+
+
+@main.command()
+@json_option
+def doctor(as_json: bool) -> None:
+    """Say what on this machine is in the way of a run, and what to do about it."""
+    from flink_job import doctor as examination
+
+    findings = examination.examine()
+    if as_json:
+        click.echo(examination.as_json(findings))
+    else:
+        Console().print(examination.render(findings))
+    if any(finding.status == "fail" for finding in findings):
+        sys.exit(_FAILED)
+
+
+def _run(pipeline: Pipeline, console: Console, go_on: str | None, port: int | None, overwrite: bool) -> Any:
+    """Run a pipeline; a failed job ends the process with its reason."""
+    from flink_job.embedded import JobFailed
+    from flink_job.run import run as run_pipeline
+
+    try:
+        return run_pipeline(pipeline, console, go_on, port, overwrite)
+    except JobFailed as problem:
+        click.echo(f"{pipeline.name} failed: {problem.reason}\nthe whole story: {problem.log}", err=True)
+        sys.exit(_FAILED)

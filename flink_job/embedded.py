@@ -1,0 +1,120 @@
+"""Runs a job in an embedded mini-cluster: one JVM beside this process, Python workers beside that."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flink_job.environment import export_java
+from flink_job.pipeline import Pipeline
+from flink_job.rest import FlinkRest
+from flink_job.settings import embedded_settings, job_settings
+from flink_job.sinks.sink import Sink
+from flink_job.sources.source import Source
+
+if TYPE_CHECKING:
+    from pyflink.common import JobClient
+
+ROOT = Path(__file__).resolve().parent.parent
+_SLOTS = 2
+
+
+class JobFailed(Exception):
+    """A job that ended otherwise than by finishing or being stopped.
+
+    Attributes:
+        reason: one line.
+        log: the file that has all the rest.
+    """
+
+    def __init__(self, reason: str, log: Path) -> None:
+        super().__init__(reason)
+        self.reason, self.log = reason, log
+
+
+@dataclass(frozen=True)
+class EmbeddedJob:
+    """A job that was started.
+
+    Attributes:
+        client: waits for its end.
+        rest: its cluster's REST interface, which is also the address of the web UI.
+        id: the job's id.
+        log: the cluster's log.
+    """
+
+    client: JobClient
+    rest: FlinkRest
+    id: str
+    log: Path
+
+    def wait(self) -> None:
+        """Wait for the end.
+
+        Raises:
+            JobFailed: where the job did not finish.
+        """
+        from py4j.protocol import Py4JError
+
+        try:
+            self.client.get_job_execution_result().result()
+        except (Py4JError, Exception) as problem:  # PyFlink raises what it makes of the Java exception
+            raise JobFailed(reason_of(str(problem)), self.log) from None
+
+
+def start(
+    pipeline: Pipeline, source: Source, sinks: dict[str, Sink], port: int, restore: str | None
+) -> EmbeddedJob:
+    """Start a job.
+
+    Args:
+        pipeline: the pipeline.
+        source: where events come from.
+        sinks: where `results`, `late`, `rejects` and, if wanted, `totals` go.
+        port: the port of the web UI on localhost.
+        restore: the URI of the checkpoint or savepoint to go on from; None to begin afresh.
+    """
+    export_java()
+    logs = pipeline.run_folder() / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    os.environ["FLINK_LOG_DIR"] = str(logs)
+    # Otherwise workers would be threads of this process and share its interpreter lock.
+    os.environ["_python_worker_execution_mode"] = "process"
+
+    from pyflink.common import Configuration
+    from pyflink.datastream import StreamExecutionEnvironment
+
+    from flink_job.topology import build
+
+    settings = embedded_settings(port, str(ROOT), _SLOTS) | job_settings(pipeline, source)
+    if restore is not None:
+        settings["execution.state-recovery.path"] = restore
+    configuration = Configuration()
+    for key, value in settings.items():
+        configuration.set_string(key, value)
+    env = StreamExecutionEnvironment.get_execution_environment(configuration)
+    build(pipeline, source, sinks, env, afresh=restore is None)
+    client = env.execute_async(pipeline.name)
+    log = max(logs.glob("*.log"), key=lambda path: path.stat().st_mtime_ns, default=logs)
+    return EmbeddedJob(client, FlinkRest(f"http://localhost:{port}"), str(client.get_job_id()), log)
+
+
+def reason_of(trace: str) -> str:
+    """Return the one line of a stack trace that says what went wrong.
+
+    It is the last line of a Python traceback if there is one, else the innermost Java cause.
+    """
+    lines = [line.strip() for line in trace.splitlines() if line.strip()]
+    python = [number for number, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")]
+    if python:
+        after = (
+            line for line in lines[python[-1] + 1 :] if not line.startswith(("File ", "at ", "^", "~", "Caused by"))
+        )
+        errors = [line for line in after if line.partition(":")[0].replace(".", "").replace("_", "").isalnum()]
+        named = [line for line in errors if line.partition(":")[0].endswith(("Error", "Problem", "Exception"))]
+        if named:
+            return named[-1].rpartition("flink_job.")[2] if "flink_job." in named[-1] else named[-1]
+    causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
+    return (causes or lines or ["no reason given"])[-1]

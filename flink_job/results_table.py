@@ -1,0 +1,89 @@
+"""Results as tables, one a metric: what the print sink shows."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+ROWS_SHOWN = 20
+
+
+def latest_results(lines: Iterable[bytes]) -> list[dict[str, Any]]:
+    """Return the last word on every id: the highest revision, retracted ones left out."""
+    latest: dict[str, dict[str, Any]] = {}
+    for line in lines:
+        result = json.loads(line)
+        if result["id"] not in latest or result["revision"] > latest[result["id"]]["revision"]:
+            latest[result["id"]] = result
+    return [result for result in latest.values() if not result.get("retracted")]
+
+
+def result_tables(results: list[dict[str, Any]], rows: int = ROWS_SHOWN) -> Iterator[Table]:
+    """Yield a table a metric, in the order of time, the newest windows where there are too many.
+
+    Args:
+        results: the last word on every id.
+        rows: how many windows and keys a table shows at most.
+    """
+    by_metric: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for result in results:
+        by_metric[result["metric"]].append(result)
+    for metric, own in sorted(by_metric.items()):
+        own.sort(key=lambda r: (r["window"]["end_ms"], r["window"]["start_ms"], json.dumps(r["key"])))
+        title = f"{metric} ({own[0]['kind']})"
+        if len(own) > rows:
+            title += f": the last {rows} of {len(own):,}"
+        table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+        keys = list(own[0]["key"])
+        for name in ("window", *keys, "events", "answer", "bounds", "confidence", "rev."):
+            table.add_column(name, justify="right" if name in ("events", "answer", "bounds") else "left")
+        for result in own[-rows:]:
+            for number, (answer, bounds) in enumerate(_answers(result)):
+                if number:
+                    table.add_row(*[""] * (len(keys) + 2), answer, bounds, "", "")
+                    continue
+                revision = str(result["revision"]) + ("" if result["final"] else " early")
+                confidence = f"{result.get('confidence', 1):.0%}"
+                shown = [str(result["key"][key]) for key in keys]
+                table.add_row(_window(result["window"]), *shown, f"{result['events']:,}", answer, bounds, confidence, revision)
+        yield table
+
+
+def _answers(result: dict[str, Any]) -> list[tuple[str, str]]:
+    if "items" in result:
+        return [(f"{i['item']}  {i['count']:,}", _bounds(i)) for i in result["items"]] or [("none", "")]
+    if "quantiles" in result:
+        return [(f"q{rank}  {_number(q['value'])}", _bounds(q)) for rank, q in result["quantiles"].items()]
+    if "stats" in result:
+        return [(f"{name}  {_number(value)}", "exact") for name, value in result["stats"].items()]
+    return [(_number(result["value"]), _bounds(result))]
+
+
+def _bounds(answer: dict[str, Any]) -> str:
+    exact = answer.get("value", answer.get("count"))
+    if answer["lower"] == answer["upper"] == exact:
+        return "exact"
+    return f"{_number(answer['lower'])} .. {_number(answer['upper'])}"
+
+
+def _number(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, float):
+        return f"{value:,.4f}" if abs(value) < 10 else f"{value:,.2f}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def _window(window: dict[str, Any]) -> str:
+    return f"{window['type']} {_time(window['start_ms'])} .. {_time(window['end_ms'])}"
+
+
+def _time(time_ms: int) -> str:
+    when = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(milliseconds=time_ms)
+    return when.strftime("%Y-%m-%d %H:%M:%S")

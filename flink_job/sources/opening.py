@@ -1,0 +1,36 @@
+"""Opens the source that a pipeline names."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+
+from flink_job.pipeline import Pipeline
+from flink_job.simulation import SimulatorSpec
+from flink_job.sources.file_source import FileSource
+from flink_job.sources.simulator_source import SimulatorSource
+from flink_job.sources.source import Source
+
+
+def open_source(pipeline: Pipeline, go_on: bool, console: Console) -> Source:
+    """Open the source of a pipeline.
+
+    Args:
+        pipeline: the pipeline.
+        go_on: whether a run is gone on with, so that the same files are read again.
+        console: where progress is shown.
+
+    Raises:
+        SourceProblem: where the source cannot be read.
+    """
+    if isinstance(pipeline.source, SimulatorSpec):
+        return SimulatorSource(pipeline.source)
+    columns = (TextColumn("cutting {task.description}"), BarColumn(), DownloadColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("files", total=None)
+
+        def show(path: str, done: int, size: int) -> None:
+            total = None if path.endswith(".gz") else size
+            progress.update(task, description=path, completed=done, total=total)
+
+        return FileSource(pipeline.source, pipeline.run_folder() / "source.json", go_on, show)

@@ -1,0 +1,227 @@
+"""A single-process engine that drives ingest and the window runners as Flink does.
+
+State is dicts, timers are sets, and time is moved by the test. What Flink promises is kept: a bundle of
+records sees one watermark; timers up to a new watermark fire in order and see that watermark; timers that a
+callback asks for in the past wait for the next watermark; after a restart the watermark starts anew.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from operators.ingest import Ingest
+from operators.partials import session_stream
+from operators.payloads import Payloads
+from operators.plan import Plan
+from operators.records import decode_envelope, decode_record, encode, stream_of
+from operators.results import Late, Result, ResultWriter
+from operators.runner import END_OF_TIME_MS, Clock, Outputs, Runner
+from operators.sessions import SessionRunner
+from operators.silence import Silence
+from operators.sketch_window import SketchWindow
+from operators.source_batch import SourceBatch
+from state.clock_state import MIN_TIME_MS, ClockState
+from state.session_state import SessionState
+from state.window_state import WindowState
+
+MAPS = ("slices", "large", "revisions", "sessions", "clock")
+NEVER_SETTLED = {"out_of_orderness": "36500d", "idle_timeout": "36500d"}
+"""Event options with which ingest takes every event for one that may be late, whatever watermark a test sets."""
+
+
+class ShardedMap:
+    """One keyed map of bytes to bytes: what it holds depends on the shard at hand."""
+
+    def __init__(self) -> None:
+        self.shards: dict[str, dict[bytes, bytes]] = defaultdict(dict)
+        self.shard = ""
+        self.reads = 0
+
+    def get(self, key: bytes) -> bytes | None:
+        self.reads += 1
+        return self.shards[self.shard].get(key)
+
+    def put(self, key: bytes, value: bytes) -> None:
+        assert isinstance(key, bytes) and isinstance(value, bytes)
+        self.shards[self.shard][key] = value
+
+    def remove(self, key: bytes) -> None:
+        self.shards[self.shard].pop(key, None)
+
+
+@dataclass
+class Snapshot:
+    """What a checkpoint holds: keyed state and timers, no clock."""
+
+    state: dict[str, dict[str, dict[bytes, bytes]]]
+    event_timers: set[tuple[int, str]] = field(default_factory=set)
+    clock_timers: set[tuple[int, str]] = field(default_factory=set)
+
+
+class Engine:
+    """Runs a plan.
+
+    Args:
+        plan: the plan, as the pipeline file has it.
+        snapshot: what to go on from; None for a job that starts afresh.
+        follow: whether the watermark is the one that ingest gives; else the test moves it.
+        now_ms: the wall clock at the start.
+        with_sketch: whether results carry sketches.
+        partitions: how many partitions ingest expects; None where it does not know.
+    """
+
+    def __init__(
+        self,
+        plan: dict[str, Any],
+        snapshot: Snapshot | None = None,
+        *,
+        follow: bool = False,
+        now_ms: int = 0,
+        with_sketch: bool = False,
+        partitions: int | None = 1,
+        format: str = "json",
+    ) -> None:
+        self.plan = Plan.model_validate(plan)
+        self.watermark_ms, self.now_ms, self._follow = MIN_TIME_MS, now_ms, follow
+        self.results: list[dict[str, Any]] = []
+        self.late: list[dict[str, Any]] = []
+        self.rejects: list[dict[str, Any]] = []
+        self.records: list[tuple[str, Any]] = []
+        self.maps = {name: ShardedMap() for name in MAPS}
+        self._event_timers: set[tuple[int, str]] = set()
+        self._clock_timers: set[tuple[int, str]] = set()
+        self._offset = 0
+        self._shard = ""
+        if snapshot is not None:
+            for name, shards in copy.deepcopy(snapshot.state).items():
+                self.maps[name].shards.update(shards)
+            self._event_timers, self._clock_timers = set(snapshot.event_timers), set(snapshot.clock_timers)
+        self.ingest = Ingest(self.plan, format, False, partitions, follow and snapshot is None)
+        self._runners = dict(self._build(with_sketch))
+
+    def send(self, *events: dict[str, Any], partition: str = "p0") -> list[dict[str, Any]]:
+        """Ingest one batch of events of one partition; return the results that come of it at once."""
+        return self.send_raw(*(json.dumps(event).encode() for event in events), partition=partition)
+
+    def send_raw(self, *payloads: bytes | None, partition: str = "p0") -> list[dict[str, Any]]:
+        """Ingest one batch of payloads."""
+        first = self._offset
+        self._offset += len(payloads)
+        source = SourceBatch(
+            Payloads.from_messages(list(payloads)),
+            lambda i: {"topic": "events", "partition": partition, "offset": first + i},
+            (partition,),
+        )
+        watermark_ms, envelope = self.ingest.take(source, self.now_ms)
+        envelope = decode_envelope(encode(envelope))
+        self.rejects += [json.loads(reject) for reject in envelope.rejects]
+        before = len(self.results)
+        for shard, data in envelope.records:
+            self.records.append((shard, decode_record(data)))
+            self._emit(self._turn_to(shard).on_record(decode_record(data), self._clock()))
+        if self._follow and watermark_ms is not None:
+            self.move_watermark(watermark_ms - 1)
+        return self.results[before:]
+
+    def move_watermark(self, to_ms: int) -> list[dict[str, Any]]:
+        """Let the watermark rise; return the results of the timers that this fires."""
+        before = len(self.results)
+        if to_ms > self.watermark_ms:
+            self.watermark_ms = to_ms
+            due = sorted(timer for timer in self._event_timers if timer[0] <= to_ms)
+            self._event_timers.difference_update(due)
+            for time_ms, shard in due:
+                self._emit(self._turn_to(shard).on_event_time(time_ms, self._clock()))
+        return self.results[before:]
+
+    def move_clock(self, to_ms: int) -> list[dict[str, Any]]:
+        """Let the wall clock go on; return the results of the timers that this fires."""
+        before = len(self.results)
+        while due := sorted(timer for timer in self._clock_timers if timer[0] <= to_ms):
+            time_ms, shard = due[0]
+            self._clock_timers.discard(due[0])
+            self.now_ms = max(self.now_ms, time_ms)
+            self._emit(self._turn_to(shard).on_processing_time(time_ms, self._clock()))
+        self.now_ms = max(self.now_ms, to_ms)
+        return self.results[before:]
+
+    def end(self) -> list[dict[str, Any]]:
+        """End the input: all event-time timers fire."""
+        return self.move_watermark(END_OF_TIME_MS)
+
+    def snapshot(self) -> Snapshot:
+        """Return a copy of state and timers."""
+        state = {name: {shard: dict(held) for shard, held in m.shards.items()} for name, m in self.maps.items()}
+        return Snapshot(state, set(self._event_timers), set(self._clock_timers))
+
+    def held(self) -> dict[tuple[str, str], list[bytes]]:
+        """Return the keys of all that is in state but for the clocks, by map and shard."""
+        return {
+            (name, shard): sorted(held)
+            for name, sharded in self.maps.items()
+            for shard, held in sharded.shards.items()
+            if held and name != "clock"
+        }
+
+    def timers(self) -> int:
+        """Return how many timers there are."""
+        return len(self._event_timers) + len(self._clock_timers)
+
+    def at_event_time(self, time_ms: int) -> None:
+        """Register a timer for the shard at hand."""
+        assert MIN_TIME_MS <= time_ms <= END_OF_TIME_MS
+        self._event_timers.add((time_ms, self._shard))
+
+    def at_processing_time(self, time_ms: int) -> None:
+        """Register a timer for the shard at hand."""
+        self._clock_timers.add((time_ms, self._shard))
+
+    def _build(self, with_sketch: bool) -> Iterable[tuple[str, Runner]]:
+        slices, large, revisions, sessions, clock = (self.maps[name] for name in MAPS)
+        event = self.plan.event
+        silence = Silence(event.idle_timeout if event.on_idle == "advance" else None)
+        clock_state = ClockState(clock)
+        for metric in self.plan.resolved_metrics():
+            writer = ResultWriter(self.plan.name, metric, with_sketch)
+            if metric.grid is not None:
+                state = WindowState(slices, large, revisions)
+                yield metric.name, SketchWindow(metric, writer, state, clock_state, self, silence)
+            for window in metric.sessions:
+                runner = SessionRunner(
+                    metric, window, writer, SessionState(sessions), clock_state, self, silence
+                )
+                yield session_stream(metric, window), runner
+
+    def _turn_to(self, shard: str) -> Runner:
+        self._shard = shard
+        for sharded in self.maps.values():
+            sharded.shard = shard
+        return self._runners[stream_of(shard)]
+
+    def _clock(self) -> Clock:
+        return Clock(self.watermark_ms, self.now_ms)
+
+    def _emit(self, outputs: Outputs) -> None:
+        for output in outputs:
+            assert isinstance(output, Result | Late)
+            (self.results if isinstance(output, Result) else self.late).append(json.loads(output.text))
+
+
+def latest(results: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the answer of each id: the result of the highest revision; revisions must rise by one."""
+    answers: dict[str, dict[str, Any]] = {}
+    for result in results:
+        expected = answers[result["id"]]["revision"] + 1 if result["id"] in answers else 0
+        assert result["revision"] == expected, f"expected revision {expected}, got {result}"
+        answers[result["id"]] = result
+    return answers
+
+
+def spans(results: Iterable[dict[str, Any]]) -> list[tuple[int, int]]:
+    """Return start and end of the window of each result."""
+    return [(result["window"]["start_ms"], result["window"]["end_ms"]) for result in results]
