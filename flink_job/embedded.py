@@ -17,7 +17,7 @@ from flink_job.sources.source import Source
 if TYPE_CHECKING:
     from pyflink.common import JobClient
 
-ROOT = Path(__file__).resolve().parent.parent
+_ROOT = Path(__file__).resolve().parent.parent
 _SLOTS = 2
 
 
@@ -82,13 +82,15 @@ def start(
     os.environ["FLINK_LOG_DIR"] = str(logs)
     # Otherwise workers would be threads of this process and share its interpreter lock.
     os.environ["_python_worker_execution_mode"] = "process"
+    # Workers find the packages where they are; shipping them as files would copy the whole checkout.
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
 
     from pyflink.common import Configuration
     from pyflink.datastream import StreamExecutionEnvironment
 
     from flink_job.topology import build
 
-    settings = embedded_settings(port, str(ROOT), _SLOTS) | job_settings(pipeline, source)
+    settings = embedded_settings(port, _SLOTS) | job_settings(pipeline, source)
     if restore is not None:
         settings["execution.state-recovery.path"] = restore
     configuration = Configuration()

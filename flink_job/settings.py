@@ -46,12 +46,11 @@ def job_settings(pipeline: Pipeline, source: Source) -> dict[str, str]:
     return settings
 
 
-def embedded_settings(rest_port: int, root: str, parallelism: int) -> dict[str, str]:
+def embedded_settings(rest_port: int, parallelism: int) -> dict[str, str]:
     """Return what an embedded mini-cluster needs besides.
 
     Args:
         rest_port: the port of the web UI, on localhost.
-        root: the folder that holds the packages.
         parallelism: the default parallelism, and how many slots there are.
     """
     return {
@@ -67,5 +66,4 @@ def embedded_settings(rest_port: int, root: str, parallelism: int) -> dict[str, 
         "metrics.fetcher.update-interval": "500",
         "python.executable": sys.executable,
         "python.client.executable": sys.executable,
-        "python.files": root,
     }

@@ -72,6 +72,11 @@ class Metric:
     emit_every_ms: int | None
     shards: int
 
+    @property
+    def late_sessions(self) -> SessionWindow | None:
+        """The sessions that say what is late for the whole metric, being the last to; None where the grid does."""
+        return max(self.sessions, key=lambda window: window.gap_ms, default=None)
+
 
 def resolve_metric(
     spec: MetricFields, columns: Mapping[str, str], allowed_lateness_ms: int, emit_every_ms: int | None

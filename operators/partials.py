@@ -83,7 +83,7 @@ class MetricPartials:
         for (slice_number, shard), entries in packed.items():
             end = int(slice_ends[slice_number])
             candidates = None
-            if metric.grid.last_needed_ms(end) <= late.before_ms:
+            if metric.late_sessions is None and metric.grid.last_needed_ms(end) <= late.before_ms:
                 of_group = {group: keys[int(key_numbers[group])] for group in members[slice_number, shard]}
                 candidates = late.candidates(ids, of_group)
             record = SliceRecord(end, pack(entries), candidates, b"" if candidates is not None else origin)
@@ -114,13 +114,13 @@ class MetricPartials:
         lasts = ordered_times[np.append(starts[1:], len(order)) - 1].tolist()
         partials = metric.aggregator.partials(batch, groups)
         by_shard: dict[int, list[LocalSession]] = defaultdict(list)
-        described = zip(
-            ordered_keys[starts].tolist(), ordered_times[starts].tolist(), lasts, groups.events.tolist(), strict=True
-        )
+        firsts, events_of = ordered_times[starts].tolist(), groups.events.tolist()
+        described = zip(ordered_keys[starts].tolist(), firsts, lasts, events_of, strict=True)
         for number, (key_number, first_ms, last_ms, events) in enumerate(described):
             key = keys[key_number]
             candidates = None
-            if last_ms + window.gap_ms - 1 + metric.allowed_lateness_ms <= late.before_ms:
+            closed_ms = last_ms + window.gap_ms - 1 + metric.allowed_lateness_ms
+            if window == metric.late_sessions and closed_ms <= late.before_ms:
                 candidates = late.candidates(ids, {number: key})
             by_shard[shard_of(key, metric.shards)].append(
                 LocalSession(key, first_ms, last_ms, events, partials[number], candidates)
@@ -141,7 +141,8 @@ class _LateEvents:
         self._rows = np.arange(len(batch)) if rows is None else rows
         self._events = events
         self._sent: set[int] = set()
-        self._by_group: tuple[np.ndarray, np.ndarray] | None = None
+        self._ids: np.ndarray | None = None
+        self._order = self._bounds = np.empty(0, np.int64)
 
     def candidates(self, ids: np.ndarray | None, keys: dict[int, bytes]) -> list[LateCandidate]:
         """Return the events of these groups; an event with several keys comes once."""
@@ -157,10 +158,9 @@ class _LateEvents:
     def _rows_of(self, ids: np.ndarray | None, group: int) -> list[int]:
         if ids is None:
             return self._rows.tolist()
-        if self._by_group is None or self._by_group[0] is not ids:
-            order = np.argsort(ids, kind="stable")
-            self._order, self._bounds = order, np.append(0, np.cumsum(np.bincount(ids)))
-            self._by_group = (ids, order)
+        if self._ids is not ids:
+            self._ids, self._order = ids, np.argsort(ids, kind="stable")
+            self._bounds = np.append(0, np.cumsum(np.bincount(ids)))
         return self._rows[self._order[self._bounds[group] : self._bounds[group + 1]]].tolist()
 
 

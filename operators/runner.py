@@ -8,8 +8,6 @@ from typing import NamedTuple, Protocol
 from operators.records import Record
 from operators.results import Late, Result
 
-END_OF_TIME_MS = 2**63 - 1
-
 Outputs = Iterator[Result | Late]
 
 

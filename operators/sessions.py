@@ -13,10 +13,10 @@ import numpy as np
 from operators.metric import Metric
 from operators.records import Beat, LocalSession, SessionRecord
 from operators.results import Late, Result, ResultWriter
-from operators.runner import END_OF_TIME_MS, Clock, Outputs, Timers
+from operators.runner import Clock, Outputs, Timers
 from operators.silence import Silence
 from operators.windows import SessionWindow
-from state.clock_state import MIN_TIME_MS, ClockState
+from state.clock_state import END_OF_TIME_MS, MIN_TIME_MS, ClockState
 from state.session_state import BUCKETS, NEVER_MS, Session, Sessions, SessionState, bucket_of
 
 
@@ -49,7 +49,7 @@ class SessionRunner:
 
     def on_record(self, record: SessionRecord | Beat, clock: Clock) -> Outputs:
         """Merge local sessions, answer again what had ended, or call them late."""
-        watermark_ms = max(clock.watermark_ms, self._clock.horizon())
+        watermark_ms = self._clock.watermark(clock.watermark_ms)
         look_again_ms = self._silence.heard(clock.now_ms)
         if look_again_ms is not None:
             self._timers.at_processing_time(look_again_ms)
@@ -76,15 +76,16 @@ class SessionRunner:
 
     def on_processing_time(self, time_ms: int, clock: Clock) -> Outputs:
         """Report open sessions early, and go on through a silence."""
-        watermark_ms = max(clock.watermark_ms, self._clock.horizon())
+        watermark_ms = self._clock.watermark(clock.watermark_ms)
         silent_ms = self._silence.length_ms(clock.now_ms, self._clock.silent_until())
         if silent_ms and watermark_ms > MIN_TIME_MS:
             self._clock.set_silent_until(clock.now_ms)
             yield from self._advance(watermark_ms + silent_ms)
         if self._metric.emit_every_ms is not None and time_ms % self._metric.emit_every_ms == 0:
             yield from self._report_early()
-        if silent_ms and (self._state.due() < NEVER_MS).any():
-            self._timers.at_processing_time(clock.now_ms + 1000)
+        look_again_ms = self._silence.look_again_ms(clock.now_ms)
+        if look_again_ms is not None and (self._state.due() < NEVER_MS).any():
+            self._timers.at_processing_time(look_again_ms)
 
     def _take(self, sessions: Sessions, local: LocalSession, origin: bytes, watermark_ms: int) -> Outputs:
         """Merge one local session into those of its key."""
@@ -110,13 +111,27 @@ class SessionRunner:
             yield self._answer(local.key, merged, final=True)
 
     def _late(self, local: LocalSession, origin: bytes, watermark_ms: int) -> list[Late]:
-        return self._writer.late(local.candidates, {local.key: local.events}, origin, watermark_ms)
+        """Return the late output, where no other window of the metric took the events."""
+        if self._window != self._metric.late_sessions:
+            return []
+        grid, candidates = self._metric.grid, local.candidates
+        if grid is not None:
+            if candidates is not None:
+                candidates = [
+                    c
+                    for c in candidates
+                    if grid.last_needed_ms(grid.slice_end(c.event_time_ms)) <= watermark_ms
+                ]
+            elif grid.last_needed_ms(grid.slice_end(local.last_ms)) > watermark_ms:
+                return []
+        return self._writer.late(candidates, {local.key: local.events}, origin, watermark_ms)
 
     def _advance(self, to_ms: int) -> Outputs:
         """Do all that is due up to `to_ms`."""
         if to_ms <= self._clock.horizon():
             return
-        due = self._state.due()
+        due, lateness = self._state.due(), self._metric.allowed_lateness_ms
+        last_ms = self._clock.horizon()
         for bucket in np.flatnonzero(due <= to_ms).tolist():
             sessions = self._state.read(bucket)
             ended = [
@@ -127,13 +142,14 @@ class SessionRunner:
             ]
             for session, key in sorted(ended, key=lambda pair: pair[0].last_ms):
                 yield self._answer(key, session, final=True)
-            lateness = self._metric.allowed_lateness_ms
             for key, own in sessions.items():
+                last_ms = max(last_ms, *(self._end(session) + lateness for session in own))
                 sessions[key] = [session for session in own if self._end(session) + lateness > to_ms]
             self._state.write(bucket, sessions)
             due[bucket] = self._next_due(sessions)
         self._state.set_due(due)
-        self._clock.set_horizon(to_ms)
+        # The input's end is no time: a job that goes on later has more.
+        self._clock.set_horizon(last_ms if to_ms == END_OF_TIME_MS else to_ms)
 
     def _report_early(self) -> Outputs:
         for bucket in range(BUCKETS):
@@ -175,11 +191,9 @@ class SessionRunner:
 
     def _schedule(self, due: np.ndarray, watermark_ms: int) -> None:
         """Ask for the next time something is due, and for the next step of time even if nothing is."""
-        times = [int(due.min())]
-        if watermark_ms > MIN_TIME_MS:
-            gap = self._window.gap_ms
-            times.append((watermark_ms // gap + 1) * gap)
-        for time_ms in times:
+        gap, started = self._window.gap_ms, watermark_ms > MIN_TIME_MS
+        first_of_all = MIN_TIME_MS + 1
+        for time_ms in (int(due.min()), (watermark_ms // gap + 1) * gap if started else first_of_all):
             if time_ms < END_OF_TIME_MS:
                 self._timers.at_event_time(time_ms)
 

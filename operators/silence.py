@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+_STEP_MS = 1000
+
 
 class Silence:
     """Measures how long nothing, not even a beat, has reached this process.
@@ -20,6 +22,17 @@ class Silence:
         self._heard_ms = now_ms
         return None if self._idle_timeout_ms is None else now_ms + self._idle_timeout_ms
 
+    def look_again_ms(self, now_ms: int) -> int | None:
+        """Return when a shard with open windows is to look again, if silence matters at all.
+
+        Others may have been heard after this shard was, so one look is not enough. While the source is idle
+        it is every full second, the same for all who ask.
+        """
+        if self._idle_timeout_ms is None or self._heard_ms is None:
+            return None
+        idle_from_ms = self._heard_ms + self._idle_timeout_ms
+        return idle_from_ms if now_ms < idle_from_ms else (now_ms // _STEP_MS + 1) * _STEP_MS
+
     def length_ms(self, now_ms: int, counted_until_ms: int | None) -> int:
         """Return how much silence there is to count, 0 while the source is not idle.
 
@@ -31,4 +44,5 @@ class Silence:
             self._heard_ms = now_ms
         if self._idle_timeout_ms is None or now_ms - self._heard_ms < self._idle_timeout_ms:
             return 0
-        return now_ms - max(self._heard_ms, counted_until_ms or self._heard_ms)
+        counted = self._heard_ms if counted_until_ms is None else counted_until_ms
+        return max(0, now_ms - max(self._heard_ms, counted))

@@ -12,10 +12,10 @@ from collections.abc import Iterable
 from operators.metric import Metric
 from operators.records import Beat, SliceRecord
 from operators.results import Result, ResultWriter
-from operators.runner import END_OF_TIME_MS, Clock, Outputs, Timers
+from operators.runner import Clock, Outputs, Timers
 from operators.silence import Silence
 from operators.windows import TimeWindow
-from state.clock_state import MIN_TIME_MS, ClockState
+from state.clock_state import END_OF_TIME_MS, MIN_TIME_MS, ClockState
 from state.packed import Entry, unpack
 from state.window_state import WindowState
 
@@ -49,15 +49,16 @@ class SketchWindow:
 
     def on_record(self, record: SliceRecord | Beat, clock: Clock) -> Outputs:
         """Merge partials, answer again what they change of windows that had ended, or call them late."""
-        watermark_ms = max(clock.watermark_ms, self._clock.horizon())
+        watermark_ms = self._clock.watermark(clock.watermark_ms)
         look_again_ms = self._silence.heard(clock.now_ms)
         if look_again_ms is not None:
             self._timers.at_processing_time(look_again_ms)
         if isinstance(record, SliceRecord):
             fresh = unpack(record.packed)
             if self._grid.last_needed_ms(record.slice_end_ms) <= watermark_ms:
-                counts = {key: entry.events for key, entry in fresh.items()}
-                yield from self._writer.late(record.candidates, counts, record.origin, watermark_ms)
+                if not self._metric.sessions:  # they are still open when these windows are closed
+                    counts = {key: entry.events for key, entry in fresh.items()}
+                    yield from self._writer.late(record.candidates, counts, record.origin, watermark_ms)
             else:
                 self._state.merge(record.slice_end_ms, fresh, self._merge)
                 yield from self._answer_again(record.slice_end_ms, fresh, watermark_ms)
@@ -76,8 +77,7 @@ class SketchWindow:
 
     def on_processing_time(self, time_ms: int, clock: Clock) -> Outputs:
         """Report open windows early, and go on through a silence."""
-        horizon = self._clock.horizon()
-        watermark_ms = max(clock.watermark_ms, horizon)
+        watermark_ms = self._clock.watermark(clock.watermark_ms)
         silent_ms = self._silence.length_ms(clock.now_ms, self._clock.silent_until())
         if silent_ms and watermark_ms > MIN_TIME_MS:
             watermark_ms += silent_ms
@@ -85,8 +85,9 @@ class SketchWindow:
             yield from self._advance(watermark_ms)
         if self._metric.emit_every_ms is not None and time_ms % self._metric.emit_every_ms == 0:
             yield from self._report_early(watermark_ms)
-        if silent_ms and self._state.slice_ends():
-            self._timers.at_processing_time(clock.now_ms + 1000)
+        look_again_ms = self._silence.look_again_ms(clock.now_ms)
+        if look_again_ms is not None and self._state.slice_ends():
+            self._timers.at_processing_time(look_again_ms)
 
     def _advance(self, to_ms: int) -> Outputs:
         """Do, in the order of time, all that is due after the horizon and up to `to_ms`."""
@@ -94,6 +95,8 @@ class SketchWindow:
         if to_ms <= horizon:
             return
         slice_ends = self._state.slice_ends()
+        if to_ms == END_OF_TIME_MS:  # the input's end is no time: a job that goes on later has more
+            to_ms = self._grid.last_needed_ms(slice_ends[-1]) if slice_ends else horizon
         for end, window in self._ending(slice_ends, horizon, to_ms):
             yield from self._answer(window, end, final=True)
         if self._counts_revisions:
@@ -162,9 +165,12 @@ class SketchWindow:
 
         The second keeps the horizon of shards without data up to date: what is late for one is late for all.
         """
-        due = [self._next_due(watermark_ms)]
-        if watermark_ms > MIN_TIME_MS:
-            due.append(self._grid.next_boundary(watermark_ms))
+        started = watermark_ms > MIN_TIME_MS
+        first_of_all = MIN_TIME_MS + 1
+        due = [
+            self._next_due(watermark_ms),
+            self._grid.next_boundary(watermark_ms) if started else first_of_all,
+        ]
         for time_ms in due:
             if time_ms is not None and time_ms < END_OF_TIME_MS:
                 self._timers.at_event_time(time_ms)

@@ -40,6 +40,7 @@ class PartitionWatermarks:
         self._last_ms: int | None = None
         self._watermark_ms: int | None = None
         self._settled_from_ms: int | None = None
+        self._advanced_to_ms = -ALWAYS_MS
 
     def observe(self, newest_ms: Mapping[str, int], now_ms: int) -> int | None:
         """Take the newest event time of each partition of a batch.
@@ -57,6 +58,10 @@ class PartitionWatermarks:
         elif now_ms - self._last_ms >= self._idle_ms:
             self._settle_ms = self._settle_ms or 0
             self._started_ms, self._settled_from_ms = now_ms, self._watermark_ms
+            if self._watermark_ms is not None:
+                # Windows may have gone on by the silence as they saw it, which may be somewhat longer.
+                silence_ms = now_ms - self._last_ms + self._idle_ms
+                self._advanced_to_ms = max(self._advanced_to_ms, self._watermark_ms) + silence_ms
         self._last_ms = now_ms
         for name, time_ms in newest_ms.items():
             self._newest[name] = max(time_ms, self._newest.get(name, time_ms))
@@ -69,7 +74,7 @@ class PartitionWatermarks:
             candidate = min(self._newest[name] for name in active) - self._disorder_ms
             if self._watermark_ms is None:
                 self._settled_from_ms = candidate
-            self._watermark_ms = max(candidate, self._watermark_ms or candidate)
+            self._watermark_ms = candidate if self._watermark_ms is None else max(candidate, self._watermark_ms)
         return self._watermark_ms
 
     def late_before_ms(self, now_ms: int) -> int:
@@ -78,13 +83,14 @@ class PartitionWatermarks:
         It is this worker's own, but just after a start, or after having been idle while others went on, it is
         not known and anything may be late.
         """
+        own_ms = -ALWAYS_MS if self._watermark_ms is None else max(self._watermark_ms, self._advanced_to_ms)
         if self._settle_ms is None:
-            return -ALWAYS_MS if self._watermark_ms is None else self._watermark_ms
+            return own_ms
         settled = (
             self._watermark_ms is not None
             and self._settled_from_ms is not None
             and self._watermark_ms - self._settled_from_ms > self._settle_ms
         )
         if settled or (self._started_ms is not None and now_ms - self._started_ms >= self._idle_ms):
-            return ALWAYS_MS if self._watermark_ms is None else self._watermark_ms
+            return ALWAYS_MS if self._watermark_ms is None else own_ms
         return ALWAYS_MS

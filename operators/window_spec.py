@@ -21,7 +21,7 @@ class Tumbling(BaseModel):
 
     def window(self) -> TimeWindow:
         """Return the window's arithmetic."""
-        return TimeWindow(self.tumbling, self.tumbling, self.offset)
+        return TimeWindow(self.tumbling, self.tumbling, self.offset % self.tumbling)
 
 
 class Sliding(BaseModel):
@@ -40,7 +40,7 @@ class Sliding(BaseModel):
 
     def window(self) -> TimeWindow:
         """Return the window's arithmetic."""
-        return TimeWindow(self.sliding, self.every, self.offset)
+        return TimeWindow(self.sliding, self.every, self.offset % self.every)
 
 
 class Session(BaseModel):

@@ -5,10 +5,11 @@ between its lower and upper bound, and they are never further apart than 3.5 W /
 heavier than that is kept. Up to three quarters of M different items everything is exact. Merging
 keeps the guarantee.
 
-The sketch is the frequent-strings sketch of the `datasketches` package. Measured against a
-Misra-Gries summary of our own on one core: 20,000 distinct weighted items take 3.7 ms (a dict:
-2.3 ms); two sketches of 2,000 items, half of them the same, are read, merged and written in 0.46 ms
-(a dict: 0.97 ms; sorted hashes in numpy: 0.29 ms), 2,000 with 10 items in 0.19 ms (0.44; 0.15).
+The sketch is the frequent-strings sketch of the `datasketches` package. Measured on one core, the bare
+package against Misra-Gries summaries of our own (a dict; sorted hashes in numpy): 20,000 distinct
+weighted items 3.7 ms (dict 2.3 ms); two sketches of 2,000 items, half of them the same, read, merged
+and written 0.46 ms (dict 0.97 ms, numpy 0.29 ms); 2,000 with 10 items 0.19 ms (0.44, 0.15). This class
+with its checks takes 4.2, 0.6 and 0.25 ms.
 None is clearly better, so the one that others maintain is kept. Items are any text, the empty string
 and text with NUL included, but for lone surrogates, which have no UTF-8 form.
 
@@ -225,7 +226,7 @@ def _check_payload(payload: bytes, lg_max: int) -> None:
     items_start = _FULL_HEAD_BYTES + 8 * count
     _expect(len(payload) >= items_start + 4 * count, "as many weights and items as told", len(payload))
     weights = np.frombuffer(payload, dtype="<u8", count=count, offset=_FULL_HEAD_BYTES)
-    kept = sum(weights.tolist())
+    kept = int(weights.sum()) if count and int(weights.max()) < 2**63 // count else sum(weights.tolist())
     whole = kept + offset <= total <= _MAX_WEIGHT if offset else kept == total
     _expect(whole, "weights that agree with the total", (kept, offset, total))
     _expect(count == 0 or int(weights.min()) > 0, "weights above 0", 0)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Protocol
 
 MIN_TIME_MS = -(2**63)
+END_OF_TIME_MS = 2**63 - 1
 _HORIZON = b"horizon"
 _SILENT_UNTIL = b"silent_until"
 
@@ -41,6 +42,16 @@ class ClockState:
         """Return the last watermark acted on in milliseconds; the least int64 where there is none."""
         stored = self._clock.get(_HORIZON)
         return MIN_TIME_MS if stored is None else time_of(stored)
+
+    def watermark(self, engine_ms: int) -> int:
+        """Return the watermark to go by: the engine's, or the horizon where that is further.
+
+        The first watermark that a shard hears of becomes its horizon: what ended before it is over.
+        """
+        horizon = self.horizon()
+        if horizon == MIN_TIME_MS < engine_ms < END_OF_TIME_MS:
+            self.set_horizon(engine_ms)
+        return max(engine_ms, horizon)
 
     def set_horizon(self, watermark_ms: int) -> None:
         """Remember that everything due at this watermark was done."""

@@ -20,12 +20,12 @@ from operators.payloads import Payloads
 from operators.plan import Plan
 from operators.records import decode_envelope, decode_record, encode, stream_of
 from operators.results import Late, Result, ResultWriter
-from operators.runner import END_OF_TIME_MS, Clock, Outputs, Runner
+from operators.runner import Clock, Outputs, Runner
 from operators.sessions import SessionRunner
 from operators.silence import Silence
 from operators.sketch_window import SketchWindow
 from operators.source_batch import SourceBatch
-from state.clock_state import MIN_TIME_MS, ClockState
+from state.clock_state import END_OF_TIME_MS, MIN_TIME_MS, ClockState
 from state.session_state import SessionState
 from state.window_state import WindowState
 

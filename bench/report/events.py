@@ -17,12 +17,12 @@ _DISORDER_MS = 2_000
 _LINE = b'{"user_id":"user_%07d","action":"%b","item_id":"item_%d","value":%d.%02d,"ts":%d}'
 
 
-def batches(count: int, size: int = BATCH, seed: int = 1) -> Iterator[list[bytes]]:
-    """Make batches of lines, a thousand events a second, up to two seconds out of order.
+def batches(count: int, apart_ms: int = 1, seed: int = 1) -> Iterator[list[bytes]]:
+    """Make batches of lines, up to two seconds out of order.
 
     Args:
         count: how many batches.
-        size: lines of each.
+        apart_ms: event time between one event and the next: 1 is a thousand events a second.
         seed: another one, other lines.
 
     Yields:
@@ -30,13 +30,13 @@ def batches(count: int, size: int = BATCH, seed: int = 1) -> Iterator[list[bytes
     """
     random = np.random.default_rng(seed)
     for number in range(count):
-        cents = random.integers(0, 10_000, size)
-        running = np.arange(number * size, (number + 1) * size)
-        shuffled = running[np.argsort(running + random.integers(0, _DISORDER_MS, size), kind="stable")]
+        cents = random.integers(0, 10_000, BATCH)
+        in_order = apart_ms * np.arange(number * BATCH, (number + 1) * BATCH)
+        shuffled = in_order[np.argsort(in_order + random.integers(0, _DISORDER_MS, BATCH), kind="stable")]
         columns = (
-            random.integers(0, USERS, size),
-            random.choice(np.array(ACTIONS), size, p=(0.6, 0.2, 0.1, 0.1)),
-            random.integers(0, ITEMS, size),
+            random.integers(0, USERS, BATCH),
+            random.choice(np.array(ACTIONS), BATCH, p=(0.6, 0.2, 0.1, 0.1)),
+            random.integers(0, ITEMS, BATCH),
             cents // 100,
             cents % 100,
             _FIRST_MS + shuffled,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 from fractions import Fraction
-from math import sqrt
+from math import ldexp, sqrt
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -79,7 +79,7 @@ class StatsAggregator(Aggregator):
                 "min": least,
                 "max": most,
                 "mean": float(sum_of_values / count),
-                "stddev": sqrt(variance),
+                "stddev": _root(variance),
             },
             "confidence": 1.0,
         }
@@ -93,6 +93,12 @@ class StatsAggregator(Aggregator):
         middle = self._head.size + length
         total = ExactSum.deserialize(partial[self._head.size : middle])
         return count, least, most, total, ExactSum.deserialize(partial[middle:])
+
+
+def _root(square: Fraction) -> float:
+    """Return the square root, also where the square is beyond the range of doubles."""
+    half = (square.numerator.bit_length() - square.denominator.bit_length()) // 2
+    return ldexp(sqrt(square / Fraction(4) ** half), half)
 
 
 def _fraction(total: ExactSum) -> Fraction:
