@@ -32,7 +32,9 @@ def restore_point(pipeline: Pipeline, wanted: str) -> str:
         return wanted
     folder = _local(wanted) if wanted.startswith("file:") else Path(wanted).absolute()
     if not (folder / _METADATA).is_file():
-        raise PipelineProblem("--from", [f"{folder} is no checkpoint or savepoint: it has no file {_METADATA}"])
+        raise PipelineProblem(
+            "--from", [f"{folder} is no checkpoint or savepoint: it has no file {_METADATA}"]
+        )
     return folder.as_uri()
 
 

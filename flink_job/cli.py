@@ -24,7 +24,11 @@ _FAILED, _WRONG = 1, 2
 
 pipeline_argument = click.argument("pipeline_path", metavar="PIPELINE", type=click.Path(path_type=Path))
 set_option = click.option(
-    "--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Override a value, such as source.path=x.json."
+    "--set",
+    "overrides",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Override a value, such as source.path=x.json.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 
@@ -105,18 +109,26 @@ def demo(port: int | None, overrides: tuple[str, ...], as_json: bool) -> None:
 
 @main.command()
 @pipeline_argument
-@click.option("--sample", type=click.Path(path_type=Path), help="Show what the first events of a file become.")
-@click.option("--count", default=10, show_default=True, type=click.IntRange(1, 10_000), help="How many of them.")
+@click.option(
+    "--sample", type=click.Path(path_type=Path), help="Show what the first events of a file become."
+)
+@click.option(
+    "--count", default=10, show_default=True, type=click.IntRange(1, 10_000), help="How many of them."
+)
 @set_option
 @json_option
 @_told_plainly
-def check(pipeline_path: Path, sample: Path | None, count: int, overrides: tuple[str, ...], as_json: bool) -> None:
+def check(
+    pipeline_path: Path, sample: Path | None, count: int, overrides: tuple[str, ...], as_json: bool
+) -> None:
     """Check a pipeline file without running it."""
     pipeline = load_pipeline(pipeline_path, overrides)
     columns, metrics = pipeline.event.column_types(), [metric.name for metric in pipeline.metrics]
     answer: dict[str, Any] = {"pipeline": pipeline.name, "columns": columns, "metrics": metrics}
     if sample is None and not as_json:
-        click.echo(f"{pipeline_path}: {pipeline.name} is right: {len(columns)} columns, metrics {', '.join(metrics)}")
+        click.echo(
+            f"{pipeline_path}: {pipeline.name} is right: {len(columns)} columns, metrics {', '.join(metrics)}"
+        )
     if sample is not None:
         from flink_job.sample import take_sample
 
@@ -154,7 +166,9 @@ def simulate(target: str, **options: Any) -> None:
     try:
         spec = SimulatorSpec(**options)
     except ValidationError as problem:
-        lines = [f"--{'-'.join(map(str, e['loc']))}: {e['msg']}, got {e['input']!r}" for e in problem.errors()]
+        lines = [
+            f"--{'-'.join(map(str, e['loc']))}: {e['msg']}, got {e['input']!r}" for e in problem.errors()
+        ]
         raise PipelineProblem("simulate", [line.replace("_", "-") for line in lines]) from None
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("events", total=spec.events)

@@ -81,7 +81,7 @@ def start(
     logs.mkdir(parents=True, exist_ok=True)
     os.environ["FLINK_LOG_DIR"] = str(logs)
     # Otherwise workers would be threads of this process and share its interpreter lock.
-    os.environ["_python_worker_execution_mode"] = "process"
+    os.environ["_python_worker_execution_mode"] = "process"  # noqa: SIM112 - Flink spells it so
     # Workers find the packages where they are; shipping them as files would copy the whole checkout.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
 
@@ -109,13 +109,21 @@ def reason_of(trace: str) -> str:
     It is the last line of a Python traceback if there is one, else the innermost Java cause.
     """
     lines = [line.strip() for line in trace.splitlines() if line.strip()]
-    python = [number for number, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")]
+    python = [
+        number for number, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")
+    ]
     if python:
         after = (
-            line for line in lines[python[-1] + 1 :] if not line.startswith(("File ", "at ", "^", "~", "Caused by"))
+            line
+            for line in lines[python[-1] + 1 :]
+            if not line.startswith(("File ", "at ", "^", "~", "Caused by"))
         )
-        errors = [line for line in after if line.partition(":")[0].replace(".", "").replace("_", "").isalnum()]
-        named = [line for line in errors if line.partition(":")[0].endswith(("Error", "Problem", "Exception"))]
+        errors = [
+            line for line in after if line.partition(":")[0].replace(".", "").replace("_", "").isalnum()
+        ]
+        named = [
+            line for line in errors if line.partition(":")[0].endswith(("Error", "Problem", "Exception"))
+        ]
         if named:
             return named[-1].rpartition("flink_job.")[2] if "flink_job." in named[-1] else named[-1]
     causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]

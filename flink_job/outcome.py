@@ -28,12 +28,16 @@ def show(outcome: Outcome, pipeline: Pipeline, path: Path, console: Console) -> 
     rate = outcome.events / outcome.elapsed_s if outcome.elapsed_s else 0
     rejected = sum(outcome.rejects.values())
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(outcome.rejects.items()))
+    ended = "is done" if outcome.finished else "was stopped"
     console.print(
-        f"[bold]{pipeline.name}[/] {'is done' if outcome.finished else 'was stopped'}: {outcome.events:,} events in "
+        f"[bold]{pipeline.name}[/] {ended}: {outcome.events:,} events in "
         f"{outcome.elapsed_s:.1f} s ({rate:,.0f}/s, start-up included), {outcome.results:,} results, "
         f"{rejected:,} rejects{f' ({reasons})' if reasons else ''}, {outcome.late:,} late"
     )
     for output, folder in outcome.folders.items():
         console.print(f"  {output}: {folder}", soft_wrap=True)
     if outcome.savepoint is not None:
-        console.print(f"savepoint: {outcome.savepoint}\ngo on with: sketchstream run {path} --from latest", soft_wrap=True)
+        console.print(
+            f"savepoint: {outcome.savepoint}\ngo on with: sketchstream run {path} --from latest",
+            soft_wrap=True,
+        )

@@ -49,7 +49,9 @@ class Pipeline(Plan):
     model_config = ConfigDict(frozen=True, extra="forbid", title="sketchstream pipeline")
     profile: Literal["throughput", "latency"] = "throughput"
     parallelism: int | None = Field(None, ge=1, le=1024, description="Default: the cluster's.")
-    max_parallelism: int = Field(128, ge=1, le=32768, description="Fixed for ever: state is cut into as many.")
+    max_parallelism: int = Field(
+        128, ge=1, le=32768, description="Fixed for ever: state is cut into as many."
+    )
     checkpoints: Checkpoints = Checkpoints()
     source: Annotated[FileSourceSpec | SimulatorSpec, Field(discriminator="type")]
     sinks: Sinks = Sinks()
@@ -58,7 +60,7 @@ class Pipeline(Plan):
     def _parallelism_fits(self) -> Pipeline:
         if self.parallelism is not None and self.parallelism > self.max_parallelism:
             raise ValueError(
-                f"parallelism: expected at most max_parallelism, {self.max_parallelism}, got {self.parallelism}"
+                f"parallelism: expected at most max_parallelism {self.max_parallelism}, got {self.parallelism}"
             )
         if self.event.time.kafka_timestamp:
             raise ValueError("event.time: kafka_timestamp needs a source of type kafka")

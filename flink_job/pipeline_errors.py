@@ -68,8 +68,8 @@ def _choices(schema: dict[str, Any]) -> str:
 def _walk(error: dict[str, Any], document: Any, schema: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
     """Follow an error's location through the document: the keys that a user wrote, and the schema there.
 
-    Pydantic names the branches of unions too; those are no keys of the document. For an unknown key the schema
-    is that of the mapping it is in.
+    Pydantic names the branches of unions too; those are no keys of the document. For an unknown key the
+    schema is that of the mapping it is in.
     """
     path: list[str] = []
     place, here = document, schema

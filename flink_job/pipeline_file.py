@@ -48,7 +48,7 @@ def load_pipeline(
     except (OSError, UnicodeDecodeError) as problem:
         raise PipelineProblem(str(path), [f"cannot be read: {problem}"]) from None
     try:
-        document = yaml.load(text, Loader=_UniqueKeys)  # noqa: S506 - a SafeLoader
+        document = yaml.load(text, Loader=_UniqueKeys)
     except yaml.YAMLError as problem:
         raise PipelineProblem(str(path), [f"not YAML: {_yaml_problem(problem)}"]) from None
     if not isinstance(document, dict):
@@ -75,7 +75,9 @@ def _mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> dict[Any, Any]:
     for key_node, value_node in node.value:
         key = loader.construct_object(key_node, deep=True)
         if key in seen:
-            raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is there twice", key_node.start_mark)
+            raise yaml.constructor.ConstructorError(
+                None, None, f"key {key!r} is there twice", key_node.start_mark
+            )
         seen[key] = loader.construct_object(value_node, deep=True)
     return seen
 
@@ -99,7 +101,7 @@ def _override(document: dict[str, Any], override: str) -> None:
     for part in parents:
         place = _step(place, part, override)
     try:
-        value = yaml.load(text, Loader=_UniqueKeys)  # noqa: S506 - a SafeLoader
+        value = yaml.load(text, Loader=_UniqueKeys)
     except yaml.YAMLError as problem:
         raise ValueError(f"--set {path}: not YAML: {_yaml_problem(problem)}") from None
     if isinstance(place, list):
@@ -138,7 +140,9 @@ def _substitute(value: Any, environment: Mapping[str, str]) -> Any:
     def replacement(match: re.Match[str]) -> str:
         name, default = match[1], match[2]
         if name not in environment and default is None:
-            raise ValueError(f"the environment variable {name} is not set; set it or write ${{{name}:-default}}")
+            raise ValueError(
+                f"the environment variable {name} is not set; set it or write ${{{name}:-default}}"
+            )
         return environment.get(name, default)
 
     return _VARIABLE.sub(replacement, value)

@@ -67,7 +67,10 @@ class Progress:
 
 
 def follow(job: EmbeddedJob, console: Console, stopped: Callable[[], bool]) -> Progress:
-    """Show progress until the job has ended or is to be stopped; a line a few seconds where it is no terminal."""
+    """Show progress until the job has ended or is to be stopped.
+
+    Where the console is no terminal, it is a line every few seconds.
+    """
     progress, shown = Progress(), 0.0
     with Live(Text(progress.line()), console=console, auto_refresh=False, transient=True) as live:
         while not stopped() and progress.look(job):

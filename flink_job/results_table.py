@@ -51,7 +51,15 @@ def result_tables(results: list[dict[str, Any]], rows: int = ROWS_SHOWN) -> Iter
                 revision = str(result["revision"]) + ("" if result["final"] else " early")
                 confidence = f"{result.get('confidence', 1):.0%}"
                 shown = [str(result["key"][key]) for key in keys]
-                table.add_row(_window(result["window"]), *shown, f"{result['events']:,}", answer, bounds, confidence, revision)
+                table.add_row(
+                    _window(result["window"]),
+                    *shown,
+                    f"{result['events']:,}",
+                    answer,
+                    bounds,
+                    confidence,
+                    revision,
+                )
         yield table
 
 

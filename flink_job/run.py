@@ -54,7 +54,11 @@ class Outcome:
 
 
 def run(
-    pipeline: Pipeline, console: Console, go_on: str | None = None, port: int | None = None, overwrite: bool = False
+    pipeline: Pipeline,
+    console: Console,
+    go_on: str | None = None,
+    port: int | None = None,
+    overwrite: bool = False,
 ) -> Outcome:
     """Run a pipeline in an embedded mini-cluster until it ends or is interrupted.
 
@@ -81,7 +85,9 @@ def run(
         folders["totals"] = pipeline.run_folder() / "totals"
     started = time.monotonic()
     with _interrupts() as interrupted:
-        job = start(pipeline, source, {name: FileSink(folder) for name, folder in folders.items()}, port, restore)
+        job = start(
+            pipeline, source, {name: FileSink(folder) for name, folder in folders.items()}, port, restore
+        )
         console.print(f"[bold]{pipeline.name}[/] runs as job {job.id}; web UI: {job.rest.address}")
         progress = follow(job, console, lambda: bool(interrupted))
         savepoint = _stop(job, pipeline, console) if interrupted else None
@@ -123,7 +129,9 @@ def _begin_afresh(pipeline: Pipeline, overwrite: bool) -> None:
         if not owned and not overwrite and parts(folder):
             raise PipelineProblem(
                 f"sinks.{output}.path",
-                [f"{folder} holds what an earlier run wrote; go on from it with --from latest, or --overwrite it"],
+                [
+                    f"{folder} holds what an earlier run wrote; go on with --from latest, or --overwrite it"
+                ],
             )
         for part in [*folder.glob("part-*"), *folder.glob(".part-*")]:
             part.unlink()
@@ -165,7 +173,7 @@ def _stop(job: EmbeddedJob, pipeline: Pipeline, console: Console) -> str | None:
 
 
 def _totals(folders: dict[str, Path], counters: dict[str, float]) -> tuple[int, dict[str, int], int]:
-    """Return events, rejects by reason and late events, from what was written; else from the last counters."""
+    """Return events, rejects by reason and late events, from what was written or else the last counters."""
     rejects: dict[str, int] = {}
     for line in read_lines(folders["rejects"]):
         reason = json.loads(line)["reason"]

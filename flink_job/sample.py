@@ -43,7 +43,9 @@ class Sample:
     def __rich__(self) -> RenderableType:
         """The sample for a terminal."""
         names = ["event_time", *self.columns]
-        events = _table("events", ["event_time", *(f"{name}\n[dim]{type_}[/]" for name, type_ in self.columns.items())])
+        events = _table(
+            "events", ["event_time", *(f"{name}\n[dim]{type_}[/]" for name, type_ in self.columns.items())]
+        )
         for event in self.events:
             events.add_row(*(_shown(event[name]) for name in names))
         rejects = _table("rejects", ["line", "reason", "detail", "payload"])
@@ -83,7 +85,9 @@ def take_sample(pipeline: Pipeline, path: Path, count: int) -> Sample:
 
 def _become(pipeline: Pipeline, format: Format, payloads: Payloads, first_line: int) -> Sample:
     event = pipeline.event_with_checks()
-    parsed = make_parser(format, {name: (field.path, field.type) for name, field in event.fields.items()}).parse(payloads)
+    parsed = make_parser(
+        format, {name: (field.path, field.type) for name, field in event.fields.items()}
+    ).parse(payloads)
     prepared = EventColumns(event).prepare(
         parsed.frame, None, None, check_max_future=False, check_min_time=False
     )
@@ -118,7 +122,10 @@ def _windows(metric: Metric, time_ms: int) -> list[str]:
         slice_end = metric.grid.slice_end(time_ms)
         for window in metric.grid.windows:
             ends = list(metric.grid.ends_over(window, slice_end))
-            spans += [f"{window.type} {_time(end - window.size_ms)} .. {_time(end)}" for end in ends[:_WINDOWS_SHOWN]]
+            spans += [
+                f"{window.type} {_time(end - window.size_ms)} .. {_time(end)}"
+                for end in ends[:_WINDOWS_SHOWN]
+            ]
             if len(ends) > _WINDOWS_SHOWN:
                 spans.append(f"and {len(ends) - _WINDOWS_SHOWN} more {window.type} windows")
     spans += [f"session {_time(time_ms)} .. {_time(time_ms + window.gap_ms)}" for window in metric.sessions]

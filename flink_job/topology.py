@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from pydantic import TypeAdapter
 from pyflink.common import Types
 from pyflink.datastream import DataStream, StreamExecutionEnvironment
 from pyflink.table import Schema, StreamTableEnvironment
 from pyflink.table.expressions import col
 from pyflink.table.udf import udf
-from pydantic import TypeAdapter
 
 from flink_job import uids
 from flink_job.pipeline import Pipeline
@@ -34,7 +34,9 @@ def build(
     t_env = StreamTableEnvironment.create(env)
     envelopes = _ingest(pipeline, source, env, t_env, afresh)
     records = envelopes.process(Explode(), RECORD_TYPE).uid(uids.EXPLODE).name("explode")
-    with_sketch = isinstance(pipeline.sinks.results, ResultFileSinkSpec) and pipeline.sinks.results.with_sketch
+    with_sketch = (
+        isinstance(pipeline.sinks.results, ResultFileSinkSpec) and pipeline.sinks.results.with_sketch
+    )
     results = (
         records.key_by(lambda record: record[0], key_type=Types.STRING())
         .process(WindowFunction(pipeline.plan_json(), with_sketch), Types.STRING())

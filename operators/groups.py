@@ -61,7 +61,9 @@ class Groups:
         return Groups(self.count, self.rows[kept], None if self.ids is None else self.ids[kept], self.size)
 
 
-def key_codes(batch: EventBatch, by: Sequence[str], rows: np.ndarray | None) -> tuple[np.ndarray | None, list[bytes]]:
+def key_codes(
+    batch: EventBatch, by: Sequence[str], rows: np.ndarray | None
+) -> tuple[np.ndarray | None, list[bytes]]:
     """Number the distinct keys of the events.
 
     Args:

@@ -1,4 +1,4 @@
-"""Ingest: from raw payloads to one envelope of partials, rejects and a watermark; stateless and vectorised."""
+"""Ingest: from raw payloads to an envelope of partials, rejects and a watermark; stateless, vectorised."""
 
 from __future__ import annotations
 
@@ -84,7 +84,9 @@ class Ingest:
     def _due_beats(self, now_ms: int) -> list[tuple[str, bytes]]:
         """Return a beat for every shard: at first, and now and then where silence is to be noticed."""
         first = self._beaten_ms is None
-        again = not first and self._beat_every_ms is not None and now_ms - self._beaten_ms >= self._beat_every_ms
+        again = (
+            not first and self._beat_every_ms is not None and now_ms - self._beaten_ms >= self._beat_every_ms
+        )
         if not first and not again:
             return []
         self._beaten_ms = now_ms

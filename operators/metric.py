@@ -95,7 +95,9 @@ def resolve_metric(
             raise ValueError(f"by: there is no column {name!r}; columns are {', '.join(sorted(columns))}")
     multiple = [name for name in spec.by if columns[name] == "list"]
     if len(multiple) > 1 or len(set(spec.by)) < len(spec.by):
-        raise ValueError(f"by: expected different columns, one of them multi-valued at most, got {list(spec.by)}")
+        raise ValueError(
+            f"by: expected different columns, one of them multi-valued at most, got {list(spec.by)}"
+        )
     lateness = allowed_lateness_ms if spec.allowed_lateness is None else spec.allowed_lateness
     windows = [window.window() for window in spec.windows]
     if len(set(windows)) < len(windows):

@@ -40,7 +40,13 @@ class ResultWriter:
         self._pipeline, self._metric, self._with_sketch = pipeline, metric, with_sketch
 
     def result(
-        self, key: bytes, window: dict[str, int | str], events: int, partial: bytes, revision: int, final: bool
+        self,
+        key: bytes,
+        window: dict[str, int | str],
+        events: int,
+        partial: bytes,
+        revision: int,
+        final: bool,
     ) -> Result:
         """Return a result.
 
@@ -63,10 +69,16 @@ class ResultWriter:
     def retraction(self, key: bytes, window: dict[str, int | str], revision: int) -> Result:
         """Return the last word on an id whose session became part of another."""
         head = self._head(key, window)
-        return Result(encode_json(head | {"events": 0, "revision": revision, "final": True, "retracted": True}))
+        return Result(
+            encode_json(head | {"events": 0, "revision": revision, "final": True, "retracted": True})
+        )
 
     def late(
-        self, candidates: list[LateCandidate] | None, events: dict[bytes, int], origin: bytes, watermark_ms: int
+        self,
+        candidates: list[LateCandidate] | None,
+        events: dict[bytes, int],
+        origin: bytes,
+        watermark_ms: int,
     ) -> list[Late]:
         """Return the late output of events that came too late.
 
@@ -79,7 +91,9 @@ class ResultWriter:
         common = {"metric": self._metric.name, "watermark_ms": watermark_ms}
         if candidates is not None:
             return [
-                Late(encode_json(msgspec.json.decode(c.event) | self._late(c.key, c.event_time_ms) | common), 1)
+                Late(
+                    encode_json(msgspec.json.decode(c.event) | self._late(c.key, c.event_time_ms) | common), 1
+                )
                 for c in candidates
             ]
         batch = {"payload": None, "batch": msgspec.json.decode(origin)}

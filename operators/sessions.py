@@ -143,7 +143,7 @@ class SessionRunner:
             for session, key in sorted(ended, key=lambda pair: pair[0].last_ms):
                 yield self._answer(key, session, final=True)
             for key, own in sessions.items():
-                last_ms = max(last_ms, *(self._end(session) + lateness for session in own))
+                last_ms = max([last_ms, *(self._end(session) + lateness for session in own)])
                 sessions[key] = [session for session in own if self._end(session) + lateness > to_ms]
             self._state.write(bucket, sessions)
             due[bucket] = self._next_due(sessions)

@@ -50,8 +50,8 @@ class PartitionWatermarks:
             now_ms: the wall clock.
 
         Returns:
-            The watermark in milliseconds: no event at or before `watermark - 1` is expected any more. It never
-            falls. None while there is none.
+            The watermark in milliseconds: no event at or before `watermark - 1` is expected any more. It
+            never falls. None while there is none.
         """
         if self._started_ms is None:
             self._started_ms = now_ms
@@ -74,11 +74,13 @@ class PartitionWatermarks:
             candidate = min(self._newest[name] for name in active) - self._disorder_ms
             if self._watermark_ms is None:
                 self._settled_from_ms = candidate
-            self._watermark_ms = candidate if self._watermark_ms is None else max(candidate, self._watermark_ms)
+            self._watermark_ms = (
+                candidate if self._watermark_ms is None else max(candidate, self._watermark_ms)
+            )
         return self._watermark_ms
 
     def late_before_ms(self, now_ms: int) -> int:
-        """Return the highest watermark that the window operator could have; events it may call late are below.
+        """Return the highest watermark that the window operator could have; what it calls late is below.
 
         It is this worker's own, but just after a start, or after having been idle while others went on, it is
         not known and anything may be late.

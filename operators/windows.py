@@ -104,7 +104,7 @@ class SliceGrid:
             slices = window.size_ms // self.slice_ms
             if slices > MAX_SLICES_PER_WINDOW:
                 raise ValueError(
-                    f"a window of {window.size_ms} ms would be made of {slices} slices of {self.slice_ms} ms; "
+                    f"a window of {window.size_ms} ms would have {slices} slices of {self.slice_ms} ms; "
                     f"at most {MAX_SLICES_PER_WINDOW} are allowed: choose sizes, slides and offsets with a "
                     "larger common divisor"
                 )
@@ -139,7 +139,9 @@ class SliceGrid:
             for delay in delays
         )
 
-    def ends_between(self, window: TimeWindow, slice_ends: Sequence[int], after_ms: int, up_to_ms: int) -> Iterator[int]:
+    def ends_between(
+        self, window: TimeWindow, slice_ends: Sequence[int], after_ms: int, up_to_ms: int
+    ) -> Iterator[int]:
         """Yield the ends of the windows that hold one of these slices and end in `(after_ms, up_to_ms]`.
 
         Args:

@@ -50,7 +50,7 @@ class ExactSum:
             return float("inf") if self.scaled > 0 else float("-inf")
 
     def serialize(self) -> bytes:
-        """Return the exponent (2 bytes) and the integer, both signed little-endian, the same for equal sums."""
+        """Return the exponent (2 bytes) and the integer, both signed little-endian; equal sums are equal bytes."""
         scaled, exponent = self.scaled, self.exponent
         if scaled:
             zeros = (scaled & -scaled).bit_length() - 1
@@ -70,7 +70,9 @@ class ExactSum:
         """
         if len(data) < 3:
             raise BadData(f"expected an exact sum of 3 bytes or more, got {len(data)}")
-        return cls(int.from_bytes(data[2:], "little", signed=True), int.from_bytes(data[:2], "little", signed=True))
+        return cls(
+            int.from_bytes(data[2:], "little", signed=True), int.from_bytes(data[:2], "little", signed=True)
+        )
 
 
 def exact_sums(values: np.ndarray, groups: np.ndarray | None, count: int, power: int = 1) -> list[ExactSum]:

@@ -5,7 +5,7 @@ tells when something is next due in each bucket, so that a timer reads only thos
 
 | map | key | value |
 |---|---|---|
-| `sessions` | bucket, 2 bytes | MessagePack: the sessions of the bucket, see `Session`, behind a version byte |
+| `sessions` | bucket, 2 bytes | version byte, then MessagePack: the sessions of the bucket, see `Session` |
 | `sessions` | empty | when each bucket is next due, 64 * i64, the greatest where never |
 | `clock` | as in `state.window_state` | |
 """

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Mapping
+
 import numpy as np
 
 from state.clock_state import ByteMap, time_key
@@ -90,7 +91,9 @@ class WindowState:
 
     def set_revisions(self, window: bytes, end_ms: int, sent: Mapping[bytes, tuple[int, int]]) -> None:
         """Remember what was sent of a window."""
-        entries = {key: Entry(events, revision.to_bytes(4, "little")) for key, (revision, events) in sent.items()}
+        entries = {
+            key: Entry(events, revision.to_bytes(4, "little")) for key, (revision, events) in sent.items()
+        }
         self._revisions.put(_window_key(window, end_ms), pack(entries))
 
     def drop_revisions(self, window: bytes, end_ms: int) -> None:

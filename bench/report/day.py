@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 import numpy as np
 import polars as pl
@@ -33,6 +33,7 @@ PLAN = Plan.model_validate(
         "metrics": [
             {"name": "users_today", "kind": "distinct", "of": "user_id", "windows": _DAY},
             {"name": "users_by_action", "kind": "distinct", "of": "user_id", "by": ["action"], "windows": _DAY},
+            {"name": "users_by_item", "kind": "distinct", "of": "user_id", "by": ["item_id"], "windows": _DAY},
             {"name": "top_items", "kind": "top_k", "of": "item_id", "windows": _DAY},
             {"name": "item_frequency", "kind": "frequency", "of": "item_id", "ask": ["item_42"], "windows": _DAY},
             {"name": "value_quantiles", "kind": "quantiles", "of": "value", "at": [0.5, 0.95], "windows": _DAY},
@@ -96,17 +97,20 @@ class DaySketches:
         return WindowState(*self._shards[shard], HeldMap())
 
 
-def sketch_day(users: int, events_of: Callable[[int], Iterator[Event]]) -> dict[str, DaySketches]:
+def sketch_day(
+    users: int, events_of: Callable[[int], Iterator[Event]], leave_out: Collection[str] = ()
+) -> dict[str, DaySketches]:
     """Sketch a day.
 
     Args:
         users: how many users there are.
         events_of: the events of a user.
+        leave_out: metrics that are not wanted.
 
     Returns:
         What is held, by metric.
     """
-    held = {metric.name: DaySketches(metric) for metric in PLAN.resolved_metrics()}
+    held = {m.name: DaySketches(m) for m in PLAN.resolved_metrics() if m.name not in leave_out}
     for first in range(0, users, USERS_A_BATCH):
         batch = _batch(range(first, min(first + USERS_A_BATCH, users)), events_of)
         for sketches in held.values():

@@ -1,4 +1,4 @@
-"""Sources that a Python worker reads by itself: Flink hands out and checkpoints only the numbers of chunks."""
+"""Sources that a Python worker reads by itself: Flink deals out and checkpoints the numbers of chunks."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def chunk_numbers(
 ) -> Table:
     """Return a table of one column: chunk numbers from 0, in order, dealt out to the workers in turn.
 
-    One reader keeps the order of the source; every worker then sees a part of the chunks, in order, so that no
-    event is later for the job than it is in the source.
+    One reader keeps the order of the source; every worker then sees a part of the chunks, in order, so that
+    no event is later for the job than it is in the source.
 
     Args:
         env: the job's environment.
@@ -32,7 +32,7 @@ def chunk_numbers(
     last = ENDLESS if chunks is None else max(chunks, 1) - 1
     numbers = env.from_source(NumberSequenceSource(0, last), WatermarkStrategy.no_watermarks(), "source")
     dealt = numbers.uid(uids.SOURCE).set_parallelism(1).rebalance()
-    # An operator that does nothing, in the JVM: a table takes over the parallelism of the stream it is made of.
+    # Does nothing, in the JVM, but set the parallelism, which a table takes over from its stream.
     spread = dealt.assign_timestamps_and_watermarks(WatermarkStrategy.no_watermarks())
     spread = spread.uid(uids.DEALT).name("dealt").set_parallelism(env.get_parallelism())
     return t_env.from_data_stream(spread)

@@ -28,7 +28,7 @@ class File(msgspec.Struct, frozen=True):
 
 
 class Chunk(msgspec.Struct, frozen=True, array_like=True):
-    """A piece of a file: which file, from which (unpacked) byte, how many, and the number of its first line."""
+    """A piece of a file: which file, from which (unpacked) byte, how many, and its first line's number."""
 
     file: int
     start: int
@@ -61,7 +61,9 @@ class Manifest(msgspec.Struct, frozen=True):
         try:
             manifest = msgspec.json.decode(path.read_bytes(), type=cls)
         except (OSError, msgspec.MsgspecError) as problem:
-            raise SourceProblem(f"{path}: expected the list of chunks of the run to go on with: {problem}") from problem
+            raise SourceProblem(
+                f"{path}: expected the list of chunks of the run to go on with: {problem}"
+            ) from problem
         if manifest.version != 1:
             raise SourceProblem(f"{path}: expected version 1, got {manifest.version}")
         for file in manifest.files:
@@ -96,7 +98,9 @@ def cut(
                 if isinstance(format, CsvFormat) and format.has_header:
                     found, start, line = _header(file, format, path)
                     if columns not in (None, found):
-                        raise SourceProblem(f"{path}: expected the header of the files before it, {columns}, got {found}")
+                        raise SourceProblem(
+                            f"{path}: expected the header of the files before it, {columns}, got {found}"
+                        )
                     columns = found
                 elif file.read(len(_BOM)) == _BOM:
                     start = len(_BOM)
@@ -149,7 +153,9 @@ def _cuts(file: BinaryIO, quote: bytes | None, chunk_bytes: int, path: str) -> I
         if end:
             yield end, data.count(b"\n", 0, end)
         elif len(data) > MAX_RECORD_BYTES:
-            raise SourceProblem(f"{path}: expected records of at most {MAX_RECORD_BYTES} bytes, got a longer one")
+            raise SourceProblem(
+                f"{path}: expected records of at most {MAX_RECORD_BYTES} bytes, got a longer one"
+            )
         rest = data[end:]
 
 

@@ -13,7 +13,8 @@ def all_kinds() -> dict[str, type[Kind]]:
     kinds = {}
     for info in iter_modules(__path__, __name__ + "."):
         for found in vars(import_module(info.name)).values():
-            if isinstance(found, type) and issubclass(found, Kind) and "kind" in found.__dict__.get("__annotations__", {}):
+            is_kind = isinstance(found, type) and issubclass(found, Kind) and found is not Kind
+            if is_kind and found.__base__ is Kind:  # what derives from a kind is no kind of its own
                 (name,) = found.model_fields["kind"].annotation.__args__
                 kinds[name] = found
     return dict(sorted(kinds.items()))

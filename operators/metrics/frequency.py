@@ -58,9 +58,7 @@ class FrequencyAggregator(Aggregator):
 
     def partials(self, batch: EventBatch, groups: Groups) -> list[bytes]:
         """Sketch the items of each group."""
-        column, owners, items, weights = weighted_items(
-            batch, groups, self._options.of, self._options.weight
-        )
+        column, owners, items, weights = weighted_items(batch, groups, self._options.of, self._options.weight)
         hashes = column.distinct_hashes[items]
         ends = np.searchsorted(owners, np.arange(groups.count), side="right").tolist()
         partials = []

@@ -73,12 +73,14 @@ def typed_column(
     """Return the type of a column.
 
     Raises:
-        ValueError: where it is not there or not of an allowed type; it names the key and says what is allowed.
+        ValueError: where it is not there or not of an allowed type; names the key and what is allowed.
     """
     if name not in columns:
         raise ValueError(f"{key}: there is no column {name!r}; columns are {', '.join(sorted(columns))}")
     if columns[name] not in allowed:
-        raise ValueError(f"{key}: {kind} takes {' or '.join(allowed)}, but column {name!r} is {columns[name]}")
+        raise ValueError(
+            f"{key}: {kind} takes {' or '.join(allowed)}, but column {name!r} is {columns[name]}"
+        )
     return columns[name]
 
 

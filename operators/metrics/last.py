@@ -52,7 +52,9 @@ class LastAggregator(Aggregator):
         )
         partials = [_NOTHING] * groups.count
         for group, time_ms, value in newest.select("group", "time", "value").iter_rows():
-            partials[group] = _SOMETHING + time_ms.to_bytes(8, "little", signed=True) + msgspec.json.encode(value)
+            partials[group] = (
+                _SOMETHING + time_ms.to_bytes(8, "little", signed=True) + msgspec.json.encode(value)
+            )
         return partials
 
     def merge(self, one: bytes, other: bytes) -> bytes:

@@ -47,9 +47,7 @@ class TopKAggregator(Aggregator):
 
     def partials(self, batch: EventBatch, groups: Groups) -> list[bytes]:
         """Sketch the items of each group, heaviest first so that those are kept."""
-        column, owners, items, weights = weighted_items(
-            batch, groups, self._options.of, self._options.weight
-        )
+        column, owners, items, weights = weighted_items(batch, groups, self._options.of, self._options.weight)
         texts = np.array(text_of(column.distinct), dtype=object)
         ends = np.searchsorted(owners, np.arange(groups.count), side="right").tolist()
         partials = []
