@@ -2,29 +2,30 @@
 
     python bench/kernels.py [--json] [--rounds 15]
 
-A round has its own values, as a batch of the job has them: a column of text, packed as Arrow keeps it, and the
-same as Python strings for `datasketches`, which takes nothing else. Its Python package updates these two
+A round has its own values, as a batch of the job has them: a column of text, packed as Arrow keeps it, and
+the same as Python strings for `datasketches`, which takes nothing else. Its Python package updates these two
 sketches one value a call only; "in bulk" is `map` over the whole list, the fastest loop that Python has.
 Goal: hash and update at 5 million values a second or more.
 """
 
 from __future__ import annotations
 
+import os
+
+os.environ["POLARS_MAX_THREADS"] = "1"
+
 import sys
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
-sys.path[0] = str(Path(__file__).resolve().parent.parent)  # the packages, and no module of this folder
-
-from bench.report.stopwatch import Race, pin_to_one_core, race
-
-pin_to_one_core()
-
 import datasketches
 import numpy as np
 import polars as pl
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from bench.report.stopwatch import Race, pin_to_one_core, race
 from bench.report.tables import Report, arguments
 from operators.event_batch import packed_strings
 from sketches.count_min import CountMin
@@ -42,6 +43,7 @@ Packed = list[tuple[np.ndarray, np.ndarray]]
 def main() -> None:
     """Run every measurement."""
     options = arguments(__doc__ or "", rounds=15).parse_args()
+    pin_to_one_core()
     report = Report("Sketch kernels on one core, all values distinct", options.json)
     told = f"{VALUES:,} user ids of 12 bytes in batches of {BATCH:,}"
     distinct = race(
@@ -181,8 +183,9 @@ def _ids(number: int) -> list[str]:
 def _judge(report: Report, of: str, result: Race) -> None:
     for timing in result.timings:
         if timing.name.startswith("hash +"):
-            goal = f"{timing.name} ({of}): at least {GOAL / 1e6:.0f} million values/s, {timing.best_rate / 1e6:.1f} seen"
-            report.verdict(goal, timing.best_rate >= GOAL)
+            goal, seen = GOAL / 1e6, timing.best_rate / 1e6
+            text = f"{timing.name} ({of}): at least {goal:.0f} million values/s, {seen:.1f} seen"
+            report.verdict(text, timing.best_rate >= GOAL)
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ def main() -> None:
     if sys.argv[1:2] == ["hold"]:
         _hold(*sys.argv[2:])
         return
-    sys.path[0] = str(ROOT)  # the packages, and no module of this folder
+    sys.path.insert(0, str(ROOT))
     from bench.report.tables import Report, arguments
 
     parser = arguments(__doc__ or "", rounds=3)
@@ -138,9 +138,9 @@ def _least(rounds: int, *what: str) -> int:
 
 def _hold(side: str, answer: str, of: str, copies: str) -> None:
     """Hold one side in this process and print the growth of its memory, a copy."""
-    make: Callable[[], object] = partial(_read_entries, of) if side == "sketches" else partial(exact, answer, int(of))
-    # What a first call leaves behind, caches of the interpreter, is not counted.
-    _read_entries(of) if side == "sketches" else exact(answer, 10)
+    make: Callable[[], object] = partial(_read_entries, of)
+    if side == "exact":
+        make = partial(exact, answer, int(of))
     before = _own_bytes()
     held = [make() for _ in range(int(copies))]
     print((_own_bytes() - before) // len(held))
@@ -165,7 +165,7 @@ def _read_entries(file: str) -> dict[bytes, bytes]:
 
 
 def _sketches(users: int, folder: Path) -> tuple[dict[str, Path], dict[str, dict[str, object]]]:
-    """Run the job's partials and merges over all events; return files of state entries, and answers by metric."""
+    """Run the job's partials and merges over all events; return files of state, and answers by metric."""
     from bench.report.day import sketch_day
 
     held = sketch_day(users, events_of, leave_out=() if users == GOAL_USERS else METRICS[BY_ITEM])

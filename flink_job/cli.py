@@ -21,6 +21,7 @@ from flink_job.sources.source import SourceProblem
 
 DEMO_PIPELINE = Path(__file__).resolve().parent.parent / "pipelines" / "demo.yaml"
 _FAILED, _WRONG = 1, 2
+_WIDTH = 120
 
 pipeline_argument = click.argument("pipeline_path", metavar="PIPELINE", type=click.Path(path_type=Path))
 set_option = click.option(
@@ -74,13 +75,13 @@ def run(
 ) -> None:
     """Run a pipeline on this machine until it ends, or Ctrl-C stops it."""
     pipeline = load_pipeline(pipeline_path, overrides)
-    outcome = _run(pipeline, Console(stderr=as_json), go_on, port, overwrite)
+    outcome = _run(pipeline, _screen(as_json), go_on, port, overwrite)
     if as_json:
         click.echo(json.dumps(asdict(outcome)))
         return
     from flink_job.outcome import show
 
-    show(outcome, pipeline, pipeline_path, Console())
+    show(outcome, pipeline, pipeline_path, _screen())
 
 
 @main.command()
@@ -95,14 +96,14 @@ def demo(port: int | None, overrides: tuple[str, ...], as_json: bool) -> None:
     from flink_job.sinks.file_sink import read_lines
 
     pipeline = load_pipeline(DEMO_PIPELINE, overrides)
-    outcome = _run(pipeline, Console(stderr=as_json), None, port, True)
+    outcome = _run(pipeline, _screen(as_json), None, port, True)
     totals = Totals(outcome.events, sum(outcome.rejects.values()), outcome.late, outcome.elapsed_s)
     results = latest_results(read_lines(Path(outcome.folders["results"])))
     shown = report(results, pipeline.source, totals)
     if as_json:
         click.echo(json.dumps(shown.as_json()))
     else:
-        Console().print(shown)
+        _screen().print(shown)
     if not shown.within_bounds:
         sys.exit(_FAILED)
 
@@ -135,7 +136,7 @@ def check(
         taken = take_sample(pipeline, sample, count)
         answer["sample"] = asdict(taken)
         if not as_json:
-            Console().print(taken)
+            _screen().print(taken)
     if as_json:
         click.echo(json.dumps(answer))
 
@@ -170,7 +171,7 @@ def simulate(target: str, **options: Any) -> None:
             f"--{'-'.join(map(str, e['loc']))}: {e['msg']}, got {e['input']!r}" for e in problem.errors()
         ]
         raise PipelineProblem("simulate", [line.replace("_", "-") for line in lines]) from None
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with Progress(console=_screen(True), transient=True) as progress:
         task = progress.add_task("events", total=spec.events)
         write_events(spec, target, lambda done: progress.update(task, completed=done))
 
@@ -185,9 +186,15 @@ def doctor(as_json: bool) -> None:
     if as_json:
         click.echo(examination.as_json(findings))
     else:
-        Console().print(examination.render(findings))
+        _screen().print(examination.render(findings))
     if any(finding.status == "fail" for finding in findings):
         sys.exit(_FAILED)
+
+
+def _screen(stderr: bool = False) -> Console:
+    """Return standard output (or error) for people: as wide as the terminal, or 120 columns in a file."""
+    screen = Console(stderr=stderr)
+    return screen if screen.is_terminal else Console(stderr=stderr, width=_WIDTH)
 
 
 def _run(pipeline: Pipeline, console: Console, go_on: str | None, port: int | None, overwrite: bool) -> Any:

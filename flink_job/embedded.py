@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from pyflink.common import JobClient
 
 _ROOT = Path(__file__).resolve().parent.parent
-_SLOTS = 2
+_PARALLELISM = 2
 
 
 class JobFailed(Exception):
@@ -90,14 +91,14 @@ def start(
 
     from flink_job.topology import build
 
-    settings = embedded_settings(port, _SLOTS) | job_settings(pipeline, source)
+    settings = embedded_settings(port, pipeline.parallelism or _PARALLELISM) | job_settings(pipeline, source)
     if restore is not None:
         settings["execution.state-recovery.path"] = restore
     configuration = Configuration()
     for key, value in settings.items():
         configuration.set_string(key, value)
     env = StreamExecutionEnvironment.get_execution_environment(configuration)
-    build(pipeline, source, sinks, env, afresh=restore is None)
+    build(pipeline, source, sinks, env, begun_ms=time.time_ns() // 1_000_000 if restore is None else None)
     client = env.execute_async(pipeline.name)
     log = max(logs.glob("*.log"), key=lambda path: path.stat().st_mtime_ns, default=logs)
     return EmbeddedJob(client, FlinkRest(f"http://localhost:{port}"), str(client.get_job_id()), log)

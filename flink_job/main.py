@@ -40,7 +40,7 @@ def main(path: Path, overrides: tuple[str, ...]) -> None:
         spec = getattr(pipeline.sinks, output)
         sinks[output] = FileSink(Path(spec.path)) if isinstance(spec, FileSinkSpec) else PrintSink()
     # Whether the cluster restores a savepoint is not known here, so anything may be late at first.
-    build(pipeline, source, sinks, env, afresh=False)
+    build(pipeline, source, sinks, env, begun_ms=None)
     env.execute(pipeline.name)
 
 

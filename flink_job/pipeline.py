@@ -59,9 +59,7 @@ class Pipeline(Plan):
     @model_validator(mode="after")
     def _parallelism_fits(self) -> Pipeline:
         if self.parallelism is not None and self.parallelism > self.max_parallelism:
-            raise ValueError(
-                f"parallelism: expected at most max_parallelism {self.max_parallelism}, got {self.parallelism}"
-            )
+            raise ValueError(f"parallelism: expected at most {self.max_parallelism}, got {self.parallelism}")
         if self.event.time.kafka_timestamp:
             raise ValueError("event.time: kafka_timestamp needs a source of type kafka")
         return self

@@ -20,7 +20,16 @@ def explain(problem: ValidationError, document: dict[str, Any]) -> list[str]:
         document: the pipeline file as read.
     """
     schema = Pipeline.model_json_schema()
-    return list(dict.fromkeys(_line(error, document, schema) for error in problem.errors(include_url=False)))
+    errors = problem.errors(include_url=False)
+    return list(dict.fromkeys(_line(error, document, schema) for error in errors if not _follows(error, errors)))
+
+
+def _follows(error: dict[str, Any], errors: list[dict[str, Any]]) -> bool:
+    """Return whether a list is said to be too short only because those of its items that are wrong are not counted."""
+    depth = len(error["loc"])
+    return error["type"] == "too_short" and any(
+        len(other["loc"]) > depth and other["loc"][:depth] == error["loc"] for other in errors
+    )
 
 
 def _line(error: dict[str, Any], document: Any, schema: dict[str, Any]) -> str:
@@ -72,10 +81,13 @@ def _walk(error: dict[str, Any], document: Any, schema: dict[str, Any]) -> tuple
     schema is that of the mapping it is in.
     """
     path: list[str] = []
-    place, here = document, schema
+    place, here, in_branch = document, schema, False
     unknown, missing = (error["type"] == kind for kind in ("extra_forbidden", "missing"))
     for number, part in enumerate(error["loc"]):
-        here = _resolved(here, place, schema)
+        if not in_branch and _is_tagged(here, schema):
+            in_branch = True
+            continue
+        here, in_branch = _resolved(here, place, schema), False
         last = number == len(error["loc"]) - 1
         if last and (unknown or missing):
             return [*path, str(part)], here
@@ -88,6 +100,15 @@ def _walk(error: dict[str, Any], document: Any, schema: dict[str, Any]) -> tuple
             name = place.get("name") if isinstance(place, dict) else None
             path.append(name if isinstance(name, str) else str(part))
     return path, _resolved(here, place, schema)
+
+
+def _is_tagged(here: dict[str, Any], schema: dict[str, Any]) -> bool:
+    """Return whether this is a union whose branch pydantic names after its tag, which may look like a key."""
+    if "$ref" in here:
+        here = schema["$defs"][here["$ref"].rpartition("/")[2]]
+    return ("oneOf" in here and "properties" not in here) or any(
+        _is_tagged(branch, schema) for branch in here.get("anyOf", ())
+    )
 
 
 def _resolved(here: Any, place: Any, schema: dict[str, Any]) -> dict[str, Any]:

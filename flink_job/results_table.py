@@ -11,6 +11,8 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from operators.durations import format_duration
+
 ROWS_SHOWN = 20
 
 
@@ -41,8 +43,9 @@ def result_tables(results: list[dict[str, Any]], rows: int = ROWS_SHOWN) -> Iter
             title += f": the last {rows} of {len(own):,}"
         table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
         keys = list(own[0]["key"])
-        for name in ("window", *keys, "events", "answer", "bounds", "confidence", "rev."):
-            table.add_column(name, justify="right" if name in ("events", "answer", "bounds") else "left")
+        for name in ("window", *keys, "events", "answer", "bounds", "conf.", "rev."):
+            justify = "right" if name in ("events", "answer", "bounds") else "left"
+            table.add_column(name, justify=justify, no_wrap=name == "window")
         for result in own[-rows:]:
             for number, (answer, bounds) in enumerate(_answers(result)):
                 if number:
@@ -84,14 +87,17 @@ def _number(value: Any) -> str:
     if value is None:
         return "null"
     if isinstance(value, float):
-        return f"{value:,.4f}" if abs(value) < 10 else f"{value:,.2f}"
+        return f"{value:,.4f}" if 0 < abs(value) < 10 else f"{value:,.2f}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
 def _window(window: dict[str, Any]) -> str:
-    return f"{window['type']} {_time(window['start_ms'])} .. {_time(window['end_ms'])}"
-
-
-def _time(time_ms: int) -> str:
-    when = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(milliseconds=time_ms)
-    return when.strftime("%Y-%m-%d %H:%M:%S")
+    """Return start, length and, if it slides, distance to the next: `2026-01-01 00:13:00 +5m/1m`."""
+    start = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(milliseconds=window["start_ms"])
+    every = f"/{format_duration(window['every_ms'])}" if "every_ms" in window else ""
+    length_ms = window["end_ms"] - window["start_ms"]
+    length = format_duration(length_ms)
+    if window["type"] == "session":
+        length = str(timedelta(seconds=round(length_ms / 1000)))
+    shown = start.isoformat(sep=" ", timespec="milliseconds").removesuffix("+00:00").removesuffix(".000")
+    return f"{shown} +{length}{every}"

@@ -88,7 +88,9 @@ def run(
         job = start(
             pipeline, source, {name: FileSink(folder) for name, folder in folders.items()}, port, restore
         )
-        console.print(f"[bold]{pipeline.name}[/] runs as job {job.id}; web UI: {job.rest.address}")
+        console.print(
+            f"[bold]{pipeline.name}[/] runs as job {job.id}; web UI: {job.rest.address}", soft_wrap=True
+        )
         progress = follow(job, console, lambda: bool(interrupted))
         savepoint = _stop(job, pipeline, console) if interrupted else None
         if savepoint is None:
@@ -129,9 +131,7 @@ def _begin_afresh(pipeline: Pipeline, overwrite: bool) -> None:
         if not owned and not overwrite and parts(folder):
             raise PipelineProblem(
                 f"sinks.{output}.path",
-                [
-                    f"{folder} holds what an earlier run wrote; go on with --from latest, or --overwrite it"
-                ],
+                [f"{folder} holds what an earlier run wrote; go on with --from latest, or --overwrite it"],
             )
         for part in [*folder.glob("part-*"), *folder.glob(".part-*")]:
             part.unlink()

@@ -20,7 +20,11 @@ from operators.window_function import LATE, WindowFunction
 
 
 def build(
-    pipeline: Pipeline, source: Source, sinks: dict[str, Sink], env: StreamExecutionEnvironment, afresh: bool
+    pipeline: Pipeline,
+    source: Source,
+    sinks: dict[str, Sink],
+    env: StreamExecutionEnvironment,
+    begun_ms: int | None,
 ) -> None:
     """Put the graph together: source, ingest, explode, windows, sinks.
 
@@ -29,10 +33,10 @@ def build(
         source: where events come from.
         sinks: where `results`, `late`, `rejects` and, if wanted, `totals` go.
         env: the environment to build in, configured.
-        afresh: whether the job starts without a former life.
+        begun_ms: when the job was begun afresh, by the wall clock; None where it may have a former life.
     """
     t_env = StreamTableEnvironment.create(env)
-    envelopes = _ingest(pipeline, source, env, t_env, afresh)
+    envelopes = _ingest(pipeline, source, env, t_env, begun_ms)
     records = envelopes.process(Explode(), RECORD_TYPE).uid(uids.EXPLODE).name("explode")
     with_sketch = (
         isinstance(pipeline.sinks.results, ResultFileSinkSpec) and pipeline.sinks.results.with_sketch
@@ -55,7 +59,7 @@ def _ingest(
     source: Source,
     env: StreamExecutionEnvironment,
     t_env: StreamTableEnvironment,
-    afresh: bool,
+    begun_ms: int | None,
 ) -> DataStream:
     """Return the stream of envelopes, whose watermark is the one that each envelope carries.
 
@@ -67,7 +71,7 @@ def _ingest(
         TypeAdapter(FormatSpec).dump_json(source.format).decode(),
         source.reader,
         source.check_clock,
-        afresh,
+        begun_ms,
     )
     ingest = udf(function, result_type=ENVELOPE_TYPE, func_type="pandas")
     rows = source.table(env, t_env).map(ingest).alias("watermark_ms", "envelope")

@@ -25,7 +25,7 @@ class Ingest:
     Args:
         plan: what an event is, and the metrics.
         format: how a payload is to be read.
-        check_clock: whether `min_time` and `max_future` apply; files are exempt.
+        check_clock: whether the defaults of `min_time` and `max_future` apply; files are exempt.
         expected_partitions: how many partitions this worker will hear from; None where that is not known.
         afresh: whether the job starts without a former life, so that nothing can be late at first.
     """
@@ -40,7 +40,9 @@ class Ingest:
         self._parser = make_parser(format, fields)
         self._columns = EventColumns(event)
         self._by_record_time = event.time.field is None
-        self._check_clock = check_clock
+        # What a user wrote holds for any source; the defaults hold for sources that follow the wall clock.
+        self._check_max_future = check_clock or "max_future" in event.model_fields_set
+        self._check_min_time = check_clock or "min_time" in event.model_fields_set
         self._metrics = [MetricPartials(metric) for metric in metrics]
         self._watermarks = PartitionWatermarks(
             event.out_of_orderness,
@@ -64,7 +66,9 @@ class Ingest:
         """
         parsed = self._parser.parse(source.payloads)
         times = source.record_time_ms[parsed.row] if self._by_record_time else None
-        prepared = self._columns.prepare(parsed.frame, times, now_ms, self._check_clock, self._check_clock)
+        prepared = self._columns.prepare(
+            parsed.frame, times, now_ms, self._check_max_future, self._check_min_time
+        )
         rows = parsed.row[prepared.keep]
         index = None if parsed.index is None else parsed.index[prepared.keep]
         batch = EventBatch(prepared.frame, prepared.time_ms)

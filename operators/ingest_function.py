@@ -30,6 +30,7 @@ ENVELOPE_TYPE = DataTypes.ROW(
 RECORD_TYPE = Types.ROW([Types.STRING(), Types.PRIMITIVE_ARRAY(Types.BYTE())])
 REJECTS = OutputTag("rejects", Types.STRING())
 TOTALS = OutputTag("totals", Types.STRING())
+_FIRST_START_MS = 60_000
 
 
 class IngestFunction(ScalarFunction):
@@ -40,24 +41,26 @@ class IngestFunction(ScalarFunction):
         format_json: how payloads are to be read, as JSON.
         reader: the source's part in the worker.
         check_clock: whether `min_time` and `max_future` apply.
-        afresh: whether the job starts without a former life.
+        begun_ms: when the job was begun afresh, by the wall clock; None where it may have a former life. A
+            worker that starts much later is one that took the place of another.
     """
 
     def __init__(
-        self, plan_json: str, format_json: str, reader: Reader, check_clock: bool, afresh: bool
+        self, plan_json: str, format_json: str, reader: Reader, check_clock: bool, begun_ms: int | None
     ) -> None:
         """Keep what is shipped to the workers."""
         self._plan_json, self._format_json, self._reader = plan_json, format_json, reader
-        self._check_clock, self._afresh = check_clock, afresh
+        self._check_clock, self._begun_ms = check_clock, begun_ms
 
     def open(self, function_context: FunctionContext) -> None:
         """Compile the pipeline's expressions and parsers."""
+        afresh = self._begun_ms is not None and _now_ms() - self._begun_ms < _FIRST_START_MS
         self._ingest = Ingest(
             Plan.model_validate_json(self._plan_json),
             TypeAdapter(FormatSpec).validate_json(self._format_json),
             self._check_clock,
             self._reader.expected_partitions,
-            self._afresh,
+            afresh,
         )
         group = function_context.get_metric_group()
         self._events, self._rejected = group.counter("events"), group.counter("rejected")
@@ -72,7 +75,7 @@ class IngestFunction(ScalarFunction):
         columns = [rows[name] for name in rows.columns]
         for number, source in self._reader.read(*columns):
             started = time.perf_counter()
-            watermark_ms, envelope = self._ingest.take(source, time.time_ns() // 1_000_000)
+            watermark_ms, envelope = self._ingest.take(source, _now_ms())
             if watermark_ms is not None:
                 self._watermark_ms = max(watermark_ms, MIN_TIME_MS)
             watermarks[number], envelopes[number] = self._watermark_ms, encode(envelope)
@@ -102,3 +105,7 @@ class Explode(ProcessFunction):
             yield REJECTS, reject.decode()
         for key, record in envelope.records:
             yield Row(key, record)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

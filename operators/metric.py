@@ -74,7 +74,7 @@ class Metric:
 
     @property
     def late_sessions(self) -> SessionWindow | None:
-        """The sessions that say what is late for the whole metric, being the last to; None where the grid does."""
+        """The sessions that say what is late for the metric, being the last to; None where the grid does."""
         return max(self.sessions, key=lambda window: window.gap_ms, default=None)
 
 

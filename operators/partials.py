@@ -13,6 +13,7 @@ from operators.groups import Groups, key_codes, pair_codes, slice_codes
 from operators.metric import Metric
 from operators.records import LateCandidate, LocalSession, SessionRecord, SliceRecord, encode, shard_key
 from operators.windows import SessionWindow
+from state.clock_state import MIN_TIME_MS
 from state.packed import Entry, pack
 
 Raw = Callable[[int], bytes]
@@ -107,6 +108,11 @@ class MetricPartials:
         ordered_keys, ordered_times = of_key[order], times[order]
         begins = np.ones(len(order), bool)
         begins[1:] = (np.diff(ordered_keys) != 0) | (np.diff(ordered_times) > window.gap_ms)
+        # Events that may be late by themselves come by themselves, for the operator to decide on each.
+        closed_before_ms = late.before_ms - window.gap_ms + 1 - metric.allowed_lateness_ms
+        alone = ordered_times <= max(closed_before_ms, MIN_TIME_MS)
+        begins |= alone
+        begins[1:] |= alone[:-1]
         starts = np.flatnonzero(begins)
         ids = np.empty(len(order), np.int64)
         ids[order] = np.cumsum(begins) - 1

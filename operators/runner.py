@@ -44,3 +44,6 @@ class Runner(Protocol):
 
     def on_processing_time(self, time_ms: int, clock: Clock) -> Outputs:
         """Do what is due when the wall clock reaches `time_ms`."""
+
+    def open_windows(self) -> int:
+        """Return how many windows of how many keys of the current shard have events and have not ended."""

@@ -87,12 +87,23 @@ class SessionRunner:
         if look_again_ms is not None and (self._state.due() < NEVER_MS).any():
             self._timers.at_processing_time(look_again_ms)
 
+    def open_windows(self) -> int:
+        """Return how many sessions of the current shard have not ended."""
+        buckets = np.flatnonzero(self._state.due() < NEVER_MS).tolist()
+        held = (own for bucket in buckets for own in self._state.read(bucket).values())
+        return sum(not session.final for own in held for session in own)
+
     def _take(self, sessions: Sessions, local: LocalSession, origin: bytes, watermark_ms: int) -> Outputs:
-        """Merge one local session into those of its key."""
+        """Merge one local session into those of its key.
+
+        What would be closed by itself counts only where a session that began before it is still open: it
+        begins no session, so that no id that was answered and forgotten can come up again.
+        """
         held = sessions.get(local.key, [])
         gap = self._window.gap_ms
         joined = [s for s in held if s.first_ms <= local.last_ms + gap and local.first_ms <= s.last_ms + gap]
-        if not joined and local.last_ms + gap - 1 + self._metric.allowed_lateness_ms <= watermark_ms:
+        closed = local.last_ms + gap - 1 + self._metric.allowed_lateness_ms <= watermark_ms
+        if closed and not any(session.first_ms <= local.first_ms for session in joined):
             yield from self._late(local, origin, watermark_ms)
             return
         merged = Session(local.first_ms, local.last_ms, local.events, local.partial)

@@ -89,6 +89,26 @@ class SketchWindow:
         if look_again_ms is not None and self._state.slice_ends():
             self._timers.at_processing_time(look_again_ms)
 
+    def open_windows(self) -> int:
+        """Return how many windows of how many keys of the current shard have events and have not ended.
+
+        A window is counted at the first of its slices that has the key. It has ended once the watermark is at
+        its last millisecond, the one before its end.
+        """
+        count, open_from_ms = 0, self._clock.horizon() + 2
+        uncounted: dict[tuple[TimeWindow, bytes], int] = {}
+        for slice_end in self._state.slice_ends():
+            keys = self._state.keys(slice_end)
+            for window in self._grid.windows:
+                ends = self._grid.ends_over(window, slice_end)
+                for key in keys:
+                    first = window.first_end_at_or_after(
+                        max(ends[0], uncounted.get((window, key), open_from_ms))
+                    )
+                    count += len(range(first, ends.stop, window.every_ms))
+                    uncounted[window, key] = max(ends[-1] + 1, open_from_ms)
+        return count
+
     def _advance(self, to_ms: int) -> Outputs:
         """Do, in the order of time, all that is due after the horizon and up to `to_ms`."""
         horizon = self._clock.horizon()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from collections.abc import Iterator
 
 from pyflink.common import Types
 from pyflink.datastream import KeyedProcessFunction, OutputTag, RuntimeContext, TimeDomain, TimerService
 
-from operators.metric import Metric
 from operators.partials import session_stream
 from operators.plan import Plan
 from operators.records import decode_record, stream_of
@@ -24,6 +24,7 @@ from state.window_state import WindowState
 
 LATE = OutputTag("late", Types.STRING())
 _REMEMBERED_TIMERS = 4096
+_COUNT_EVERY_S, _COUNT_SHARE = 1.0, 100
 
 
 class WindowFunction(KeyedProcessFunction):
@@ -71,12 +72,15 @@ class WindowFunction(KeyedProcessFunction):
                 self._runners[session_stream(metric, window)] = SessionRunner(
                     metric, window, writer, session_state, clock_state, self._timers, silence
                 )
-        self._count_results(runtime_context, plan.resolved_metrics())
+        self._register_metrics(runtime_context)
 
     def process_element(self, value: tuple, ctx: KeyedProcessFunction.Context) -> Iterator:
         """Take one record."""
         runner, clock = self._at(ctx.get_current_key(), ctx.timer_service())
         yield from self._emit(runner.on_record(decode_record(value[1]), clock))
+        self._results.inc(self._unreported)
+        self._unreported = 0
+        self._open_windows.look(ctx.get_current_key(), runner)
 
     def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator:
         """Do what is due."""
@@ -85,6 +89,7 @@ class WindowFunction(KeyedProcessFunction):
             yield from self._emit(runner.on_event_time(timestamp, clock))
         else:
             yield from self._emit(runner.on_processing_time(timestamp, clock))
+        self._open_windows.look(ctx.get_current_key(), runner)
 
     def _at(self, key: str, service: TimerService) -> tuple[Runner, Clock]:
         self._timers.turn_to(key, service)
@@ -94,15 +99,41 @@ class WindowFunction(KeyedProcessFunction):
     def _emit(self, outputs: Outputs) -> Iterator:
         for output in outputs:
             if isinstance(output, Result):
-                self._results.inc()
+                self._unreported += 1
                 yield output.text.decode()
             else:
                 self._late.inc(output.events)
                 yield LATE, output.text.decode()
 
-    def _count_results(self, runtime_context: RuntimeContext, metrics: tuple[Metric, ...]) -> None:
+    def _register_metrics(self, runtime_context: RuntimeContext) -> None:
         group = runtime_context.get_metrics_group()
         self._results, self._late = group.counter("results"), group.counter("late")
+        self._unreported = 0  # results since the last record: PyFlink loses what a timer counts
+        self._open_windows = _OpenWindows()
+        group.gauge("open_windows", self._open_windows.total)
+
+
+class _OpenWindows:
+    """Adds up the open windows of all shards of this worker, each counted anew now and then.
+
+    Counting reads a shard's state, so it is done once a second at most, and takes a hundredth of the time.
+    """
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+        self._look_again: dict[str, float] = {}
+
+    def total(self) -> int:
+        """Return the open windows of all shards as last counted."""
+        return sum(self._counts.values())
+
+    def look(self, key: str, runner: Runner) -> None:
+        """Count the open windows of the shard at hand, unless that was done lately."""
+        started = time.monotonic()
+        if started >= self._look_again.get(key, 0.0):
+            self._counts[key] = runner.open_windows()
+            now = time.monotonic()
+            self._look_again[key] = now + max(_COUNT_EVERY_S, _COUNT_SHARE * (now - started))
 
 
 class _FlinkTimers:

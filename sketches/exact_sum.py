@@ -50,7 +50,7 @@ class ExactSum:
             return float("inf") if self.scaled > 0 else float("-inf")
 
     def serialize(self) -> bytes:
-        """Return the exponent (2 bytes) and the integer, both signed little-endian; equal sums are equal bytes."""
+        """Return the exponent (2 bytes) and the integer, signed little-endian; equal sums are equal bytes."""
         scaled, exponent = self.scaled, self.exponent
         if scaled:
             zeros = (scaled & -scaled).bit_length() - 1

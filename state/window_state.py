@@ -44,6 +44,10 @@ class WindowState:
         wanted = entries if keys is None else (key for key in keys if key in entries)
         return {key: self._whole(slice_end_ms, key, entries[key]) for key in wanted}
 
+    def keys(self, slice_end_ms: int) -> list[bytes]:
+        """Return the keys that the slice holds."""
+        return list(self._entries(slice_end_ms))
+
     def merge(self, slice_end_ms: int, added: Mapping[bytes, Entry], merge: Merge) -> None:
         """Merge what arrived into a slice; keys that are not in `added` are not touched."""
         entries = self._entries(slice_end_ms)

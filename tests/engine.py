@@ -31,7 +31,7 @@ from state.window_state import WindowState
 
 MAPS = ("slices", "large", "revisions", "sessions", "clock")
 NEVER_SETTLED = {"out_of_orderness": "36500d", "idle_timeout": "36500d"}
-"""Event options with which ingest takes every event for one that may be late, whatever watermark a test sets."""
+"""Event options with which ingest takes every event for one that may be late: a test sets the watermark."""
 
 
 class ShardedMap:
@@ -156,7 +156,9 @@ class Engine:
 
     def snapshot(self) -> Snapshot:
         """Return a copy of state and timers."""
-        state = {name: {shard: dict(held) for shard, held in m.shards.items()} for name, m in self.maps.items()}
+        state = {
+            name: {shard: dict(held) for shard, held in m.shards.items()} for name, m in self.maps.items()
+        }
         return Snapshot(state, set(self._event_timers), set(self._clock_timers))
 
     def held(self) -> dict[tuple[str, str], list[bytes]]:

@@ -20,9 +20,16 @@ Event = tuple[str, str, float]
 """Action, item and value."""
 
 USERS_A_BATCH = 20_000
-_DAY = [{"tumbling": "1d"}]
 _NOON_MS = 1_700_049_600_000
 _NEVER_LATE_MS = -(2**62)
+_METRICS = (
+    {"name": "users_today", "kind": "distinct", "of": "user_id"},
+    {"name": "users_by_action", "kind": "distinct", "of": "user_id", "by": ["action"]},
+    {"name": "users_by_item", "kind": "distinct", "of": "user_id", "by": ["item_id"]},
+    {"name": "top_items", "kind": "top_k", "of": "item_id"},
+    {"name": "item_frequency", "kind": "frequency", "of": "item_id", "ask": ["item_42"]},
+    {"name": "value_quantiles", "kind": "quantiles", "of": "value", "at": [0.5, 0.95]},
+)
 PLAN = Plan.model_validate(
     {
         "name": "day",
@@ -30,14 +37,7 @@ PLAN = Plan.model_validate(
             "fields": {"user_id": "string", "action": "string", "item_id": "string", "value": "double"},
             "time": {"kafka_timestamp": True},
         },
-        "metrics": [
-            {"name": "users_today", "kind": "distinct", "of": "user_id", "windows": _DAY},
-            {"name": "users_by_action", "kind": "distinct", "of": "user_id", "by": ["action"], "windows": _DAY},
-            {"name": "users_by_item", "kind": "distinct", "of": "user_id", "by": ["item_id"], "windows": _DAY},
-            {"name": "top_items", "kind": "top_k", "of": "item_id", "windows": _DAY},
-            {"name": "item_frequency", "kind": "frequency", "of": "item_id", "ask": ["item_42"], "windows": _DAY},
-            {"name": "value_quantiles", "kind": "quantiles", "of": "value", "at": [0.5, 0.95], "windows": _DAY},
-        ],
+        "metrics": [{**metric, "windows": [{"tumbling": "1d"}]} for metric in _METRICS],
     }
 )
 

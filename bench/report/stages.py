@@ -27,8 +27,8 @@ def stages(plan: Plan, rounds: int) -> Race:
         rounds: how many batches.
 
     Returns:
-        A timing a step, in order, a metric being one; what an earlier metric computed of a column is there for
-        the later ones, as in the job. The last is their sum.
+        A timing a step, in order, a metric being one; what an earlier metric computed of a column is there
+        for the later ones, as in the job. No event is taken for one that may be late. The last is the sum.
     """
     event = plan.event_with_checks()
     parser = make_parser("json", {name: (field.path, field.type) for name, field in event.fields.items()})

@@ -2,7 +2,8 @@
 
 The clock is the CPU time of this process, pinned to one core and with one thread: on a quiet machine that is
 the wall time, and on a shared one it leaves out the time that neighbours had the core. What they do to caches
-and memory stays in, so that the best of many rounds is the figure to read, and the median says how steady it is.
+and memory stays in, so that the best of many rounds is the figure to read, and the median says how steady it
+is. Rounds have to be alike for that: none may have less work to do than another.
 `core_share` tells how much of the core the process got: well below 1, the machine was not quiet.
 """
 
@@ -67,8 +68,7 @@ class Race:
 
 
 def pin_to_one_core() -> None:
-    """Bind this process to the last core it may use; call it, and set threads to one, before polars is imported."""
-    os.environ["POLARS_MAX_THREADS"] = "1"
+    """Bind this process to the last core it may use, where the system can do that."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 

@@ -34,7 +34,8 @@ class Report:
         self._console = Console(width=None if Console().is_terminal else 120, highlight=False)
         if not as_json:
             self._console.print(f"\n[bold]{title}[/bold]")
-            self._console.print(", ".join(f"{name} {value}" for name, value in machine().items()), style="dim")
+            about = ", ".join(f"{name} {value}" for name, value in machine().items())
+            self._console.print(about, style="dim")
 
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
         """Add a table.
@@ -64,11 +65,11 @@ class Report:
             beside: the contender that all are compared with.
         """
         base = result[beside].best_ns
-        self.table(
-            name,
-            (beside_column(beside, "way"), f"best ns/{unit}", "median", f"{unit}s/s at best", "times as fast"),
-            [(t.name, t.best_ns, t.median_ns, round(t.best_rate), base / t.best_ns) for t in result.timings],
-        )
+        columns = (f"way (1 = {beside})", f"best ns/{unit}", "median", f"{unit}s/s at best", "times as fast")
+        rows = [
+            (t.name, t.best_ns, t.median_ns, round(t.best_rate), base / t.best_ns) for t in result.timings
+        ]
+        self.table(name, columns, rows)
         rounds = len(result.timings[0].seconds)
         self.note(f"{rounds} rounds, in turn; the process had {result.core_share:.0%} of its core.")
 
@@ -109,8 +110,8 @@ def machine() -> dict[str, str]:
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        lines = cpuinfo.read_text().splitlines()
-        model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), model)
+        named = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        model = named[0].split(":", 1)[1].strip() if named else model
     return {
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
         "processor": f"{model}, {os.cpu_count()} cores",
@@ -125,8 +126,3 @@ def shown(cell: Cell) -> str:
     if isinstance(cell, float):
         return f"{cell:,.0f}" if cell >= 100 else f"{cell:.3g}"
     return f"{cell:,}" if isinstance(cell, int) else cell
-
-
-def beside_column(beside: str, word: str) -> str:
-    """Return the heading of the column of names, which says what all are compared with."""
-    return f"{word} (1 = {beside})"

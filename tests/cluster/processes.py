@@ -1,0 +1,169 @@
+"""Runs of the command in processes of their own, to be watched, interrupted and killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from cluster_runs import COMMAND
+
+_MARK = "SKETCHSTREAM_TEST_RUN"
+_GRACE_S = 20
+
+
+class Run:
+    """A `sketchstream` command that runs in a folder, a process group of its own.
+
+    Args:
+        folder: its working directory.
+        arguments: what follows `sketchstream`.
+        environment: variables besides those of the test.
+    """
+
+    def __init__(self, folder: Path, *arguments: str, environment: dict[str, str] | None = None) -> None:
+        self.folder, self._mark = folder, uuid.uuid4().hex
+        self._out, self._err = folder / f"{self._mark}.out", folder / f"{self._mark}.err"
+        with self._out.open("wb") as out, self._err.open("wb") as err:
+            self.process = subprocess.Popen(
+                [str(COMMAND), *arguments],
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                env=os.environ | (environment or {}) | {_MARK: self._mark},
+                start_new_session=True,
+            )
+
+    @property
+    def out(self) -> str:
+        """What it wrote to standard output so far."""
+        return self._out.read_text()
+
+    @property
+    def err(self) -> str:
+        """What it wrote to standard error so far."""
+        return self._err.read_text()
+
+    def wait(self, timeout_s: float = 120) -> int:
+        """Wait for its end and return its exit code."""
+        return self.process.wait(timeout_s)
+
+    def outcome(self) -> dict[str, Any]:
+        """Wait for its end, which must be a good one, and return what `--json` printed."""
+        code = self.wait()
+        assert code == 0, f"exit code {code}\n{self.out}\n{self.err}"
+        return json.loads(self.out)
+
+    def interrupt(self) -> None:
+        """Send SIGINT to the whole process group, as a terminal does on Ctrl-C."""
+        os.killpg(self.process.pid, signal.SIGINT)
+
+    def kill(self) -> None:
+        """Kill the command itself, with -9."""
+        self.process.kill()
+        self.process.wait()
+
+    def processes(self, having: str = "") -> list[int]:
+        """Return the living processes that the command started, itself included."""
+        mark = f"{_MARK}={self._mark}".encode()
+        return [pid for pid in _all_processes() if mark in _read(pid, "environ") and having in _words(pid)]
+
+    def workers(self) -> list[int]:
+        """Return the Python workers, children of the JVM's."""
+        return self.processes("beam_boot")
+
+    def java(self) -> list[int]:
+        """Return the JVM."""
+        return [pid for pid in self.processes() if _read(pid, "comm").strip() == b"java"]
+
+    def clean_up(self) -> None:
+        """Kill all that is left."""
+        for pid in self.processes():
+            os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+
+    def address(self) -> str:
+        """Return the address of the web UI, as soon as it is told."""
+        return wait_for(lambda: re.search(r"http://localhost:\d+", self.err), "the address of the web UI")[0]
+
+    def ask(self, path: str) -> Any:
+        """Ask the REST interface."""
+        with urllib.request.urlopen(self.address() + path, timeout=10) as answer:
+            return json.load(answer)
+
+    def job(self) -> str:
+        """Return the job's id."""
+        return wait_for(lambda: re.search(r"as job ([0-9a-f]{32})", self.err), "the job's id")[1]
+
+    def checkpoints(self) -> list[Path]:
+        """Return the finished checkpoints that are kept."""
+        return sorted(self.folder.glob(".sketchstream/*/checkpoints/*/chk-*/_metadata"))
+
+    def await_checkpoints(self, count: int) -> None:
+        """Wait until this run has finished so many checkpoints."""
+        where = f".sketchstream/*/checkpoints/{self.job()}/chk-*/_metadata"
+
+        def done() -> bool:
+            numbers = [int(path.parent.name.partition("-")[2]) for path in self.folder.glob(where)]
+            return max(numbers, default=0) >= count + self._first_checkpoint
+
+        wait_for(done, f"{count} checkpoints", lambda: self.process.poll() is None)
+
+    _first_checkpoint = 0
+
+
+def wait_for(
+    found: Callable[[], Any], what: str, alive: Callable[[], bool] = lambda: True, timeout_s: float = 60
+) -> Any:
+    """Return what is found once it is truthy."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if result := found():
+            return result
+        assert alive(), f"the run ended before there was: {what}"
+        time.sleep(0.1)
+    raise AssertionError(f"waited {timeout_s} s for {what}")
+
+
+def write_pipeline(folder: Path, pipeline: dict[str, Any]) -> str:
+    """Write a pipeline file and return its name."""
+    (folder / "pipeline.yaml").write_text(yaml.safe_dump(pipeline))
+    return "pipeline.yaml"
+
+
+def read_output(folder: Path) -> list[dict[str, Any]]:
+    """Return the objects of all finished part files of a folder."""
+    return [json.loads(line) for path in sorted(folder.glob("part-*")) for line in path.open()]
+
+
+def is_gone(run: Run) -> bool:
+    """Return whether all that a run started has ended within a few seconds."""
+    deadline = time.monotonic() + _GRACE_S
+    while run.processes() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return not run.processes()
+
+
+def _all_processes() -> Iterator[int]:
+    return (int(path.name) for path in Path("/proc").glob("[0-9]*"))
+
+
+def _read(pid: int, name: str) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/{name}").read_bytes()
+    except OSError:
+        return b""
+
+
+def _words(pid: int) -> str:
+    return _read(pid, "cmdline").replace(b"\0", b" ").decode(errors="replace")

@@ -1,0 +1,98 @@
+"""The watermark of one ingest worker: partitions, idleness, restarts, and what may be late."""
+
+from __future__ import annotations
+
+import pytest
+
+from operators.watermarks import ALWAYS_MS, PartitionWatermarks
+
+IDLE_MS = 1000
+
+
+def afresh(expected: int | None = 2, disorder: int = 5) -> PartitionWatermarks:
+    return PartitionWatermarks(disorder, IDLE_MS, expected, None)
+
+
+def resumed(settle: int, expected: int | None = 1) -> PartitionWatermarks:
+    return PartitionWatermarks(0, IDLE_MS, expected, settle)
+
+
+def test_the_slowest_partition_sets_the_watermark_less_the_disorder() -> None:
+    marks = afresh()
+    marks.observe({"fast": 500, "slow": 100}, 0)
+    assert marks.observe({"fast": 900}, 1) == 95
+    assert marks.observe({"slow": 300}, 2) == 295
+
+
+def test_a_partition_not_heard_from_since_the_start_holds_the_watermark_back_until_the_idle_timeout() -> None:
+    marks = afresh()
+    assert marks.observe({"a": 100}, 0) is None
+    assert marks.observe({"a": 200}, IDLE_MS - 1) is None
+    assert marks.observe({"a": 300}, IDLE_MS) == 295
+
+
+@pytest.mark.parametrize(("expected", "first"), [(1, 95), (2, None), (None, None)])
+def test_how_many_partitions_are_waited_for_depends_on_what_is_known(expected, first) -> None:
+    assert afresh(expected).observe({"a": 100}, 0) == first
+
+
+def test_an_idle_partition_does_not_stall_the_others_and_counts_again_when_it_speaks() -> None:
+    marks = afresh()
+    marks.observe({"a": 100, "b": 100}, 0)
+    assert marks.observe({"a": 5000}, IDLE_MS - 1) == 95
+    assert marks.observe({"a": 6000}, IDLE_MS) == 5995
+    assert marks.observe({"b": 7000}, IDLE_MS + 1) == 5995
+    assert marks.observe({"a": 9000}, IDLE_MS + 2) == 6995
+
+
+@pytest.mark.parametrize("start", [-1000, 0, 5, 10**12])
+def test_the_watermark_never_falls_wherever_it_is(start) -> None:
+    marks = afresh(expected=1)
+    assert marks.observe({"a": start + 5}, 0) == start
+    assert marks.observe({"b": start - 500}, 1) == start
+    assert marks.observe({}, 2) == start
+    assert marks.observe({"a": start + 9}, 3) == start
+
+
+def test_old_events_of_a_partition_do_not_set_it_back() -> None:
+    marks = afresh(expected=1)
+    marks.observe({"a": 100}, 0)
+    assert marks.observe({"a": 50}, 1) == 95
+
+
+def test_nothing_may_be_late_before_a_job_that_starts_afresh_has_a_watermark() -> None:
+    marks = afresh()
+    marks.observe({"a": 100}, 0)
+    assert marks.late_before_ms(0) == -ALWAYS_MS
+    marks.observe({"b": 100}, 0)
+    assert marks.late_before_ms(0) == 95
+
+
+def test_after_a_restart_all_may_be_late_until_the_watermark_has_moved_far_enough() -> None:
+    marks = resumed(settle=50)
+    assert marks.late_before_ms(0) == ALWAYS_MS
+    marks.observe({"a": 100}, 0)
+    marks.observe({"a": 150}, 1)
+    assert marks.late_before_ms(1) == ALWAYS_MS
+    marks.observe({"a": 151}, 2)
+    assert marks.late_before_ms(2) == 151
+
+
+def test_after_a_restart_the_idle_timeout_ends_the_doubt_too() -> None:
+    marks = resumed(settle=50)
+    marks.observe({"a": 100}, 0)
+    marks.observe({"a": 101}, IDLE_MS - 1)
+    assert marks.late_before_ms(IDLE_MS - 1) == ALWAYS_MS
+    marks.observe({"a": 102}, IDLE_MS)
+    assert marks.late_before_ms(IDLE_MS) == 102
+
+
+def test_after_a_silence_windows_may_be_as_far_ahead_as_it_was_long() -> None:
+    marks = afresh(expected=1, disorder=0)
+    marks.observe({"a": 100}, 0)
+    marks.observe({"a": 101}, 10 * IDLE_MS)
+    for now, newest in ((10 * IDLE_MS, 101), (10 * IDLE_MS + 1, 200), (11 * IDLE_MS + 1, 300)):
+        marks.observe({"a": newest}, now)
+        assert marks.late_before_ms(now) >= 100 + 10 * IDLE_MS
+    marks.observe({"a": 100 + 20 * IDLE_MS}, 11 * IDLE_MS + 2)
+    assert marks.late_before_ms(11 * IDLE_MS + 2) == 100 + 20 * IDLE_MS
