@@ -39,6 +39,7 @@ class PartitionWatermarks:
         self._started_ms: int | None = None
         self._last_ms: int | None = None
         self._watermark_ms: int | None = None
+        self._sent_ms: int | None = None
         self._settled_from_ms: int | None = None
         self._advanced_to_ms = -ALWAYS_MS
 
@@ -53,6 +54,7 @@ class PartitionWatermarks:
             The watermark in milliseconds: no event at or before `watermark - 1` is expected any more. It
             never falls. None while there is none.
         """
+        self._sent_ms = self._watermark_ms
         if self._started_ms is None:
             self._started_ms = now_ms
         elif now_ms - self._last_ms >= self._idle_ms:
@@ -82,17 +84,18 @@ class PartitionWatermarks:
     def late_before_ms(self, now_ms: int) -> int:
         """Return the highest watermark that the window operator could have; what it calls late is below.
 
-        It is this worker's own, but just after a start, or after having been idle while others went on, it is
-        not known and anything may be late.
+        It is this worker's own before the batch observed last, as a watermark travels behind the envelope
+        that raises it; but just after a start, or after having been idle while others went on, it is not
+        known and anything may be late.
         """
-        own_ms = -ALWAYS_MS if self._watermark_ms is None else max(self._watermark_ms, self._advanced_to_ms)
+        own_ms = -ALWAYS_MS if self._sent_ms is None else max(self._sent_ms, self._advanced_to_ms)
         if self._settle_ms is None:
             return own_ms
         settled = (
-            self._watermark_ms is not None
+            self._sent_ms is not None
             and self._settled_from_ms is not None
-            and self._watermark_ms - self._settled_from_ms > self._settle_ms
+            and self._sent_ms - self._settled_from_ms > self._settle_ms
         )
         if settled or (self._started_ms is not None and now_ms - self._started_ms >= self._idle_ms):
-            return ALWAYS_MS if self._watermark_ms is None else own_ms
+            return ALWAYS_MS if self._sent_ms is None else own_ms
         return ALWAYS_MS

@@ -65,6 +65,15 @@ def test_nothing_may_be_late_before_a_job_that_starts_afresh_has_a_watermark() -
     marks.observe({"a": 100}, 0)
     assert marks.late_before_ms(0) == -ALWAYS_MS
     marks.observe({"b": 100}, 0)
+    assert marks.late_before_ms(0) == -ALWAYS_MS
+    marks.observe({}, 0)
+    assert marks.late_before_ms(0) == 95
+
+
+def test_a_batch_is_late_against_the_watermark_that_travels_behind_the_one_before() -> None:
+    marks = afresh(expected=1)
+    marks.observe({"a": 100}, 0)
+    marks.observe({"a": 200}, 0)
     assert marks.late_before_ms(0) == 95
 
 
@@ -75,7 +84,9 @@ def test_after_a_restart_all_may_be_late_until_the_watermark_has_moved_far_enoug
     marks.observe({"a": 150}, 1)
     assert marks.late_before_ms(1) == ALWAYS_MS
     marks.observe({"a": 151}, 2)
-    assert marks.late_before_ms(2) == 151
+    assert marks.late_before_ms(2) == ALWAYS_MS
+    marks.observe({}, 3)
+    assert marks.late_before_ms(3) == 151
 
 
 def test_after_a_restart_the_idle_timeout_ends_the_doubt_too() -> None:
@@ -84,7 +95,7 @@ def test_after_a_restart_the_idle_timeout_ends_the_doubt_too() -> None:
     marks.observe({"a": 101}, IDLE_MS - 1)
     assert marks.late_before_ms(IDLE_MS - 1) == ALWAYS_MS
     marks.observe({"a": 102}, IDLE_MS)
-    assert marks.late_before_ms(IDLE_MS) == 102
+    assert marks.late_before_ms(IDLE_MS) == 101
 
 
 def test_after_a_silence_windows_may_be_as_far_ahead_as_it_was_long() -> None:
@@ -95,4 +106,5 @@ def test_after_a_silence_windows_may_be_as_far_ahead_as_it_was_long() -> None:
         marks.observe({"a": newest}, now)
         assert marks.late_before_ms(now) >= 100 + 10 * IDLE_MS
     marks.observe({"a": 100 + 20 * IDLE_MS}, 11 * IDLE_MS + 2)
-    assert marks.late_before_ms(11 * IDLE_MS + 2) == 100 + 20 * IDLE_MS
+    marks.observe({}, 11 * IDLE_MS + 3)
+    assert marks.late_before_ms(11 * IDLE_MS + 3) == 100 + 20 * IDLE_MS
