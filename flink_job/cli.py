@@ -171,7 +171,8 @@ def simulate(target: str, **options: Any) -> None:
             f"--{'-'.join(map(str, e['loc']))}: {e['msg']}, got {e['input']!r}" for e in problem.errors()
         ]
         raise PipelineProblem("simulate", [line.replace("_", "-") for line in lines]) from None
-    with Progress(console=_screen(True), transient=True) as progress:
+    screen = _screen(stderr=True)
+    with Progress(console=screen, transient=True, disable=not screen.is_terminal) as progress:
         task = progress.add_task("events", total=spec.events)
         write_events(spec, target, lambda done: progress.update(task, completed=done))
 

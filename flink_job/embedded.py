@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +15,15 @@ from flink_job.pipeline import Pipeline
 from flink_job.rest import FlinkRest
 from flink_job.settings import embedded_settings, job_settings
 from flink_job.sinks.sink import Sink
-from flink_job.sources.source import Source
+from flink_job.sources.source import Source, SourceProblem
 
 if TYPE_CHECKING:
     from pyflink.common import JobClient
 
 _ROOT = Path(__file__).resolve().parent.parent
 _PARALLELISM = 2
+_TRACEBACK = "Traceback (most recent call last):"
+_NAMED_ERROR = re.compile(r"(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*)(?:: (.*))?$")
 
 
 class JobFailed(Exception):
@@ -57,12 +61,27 @@ class EmbeddedJob:
         Raises:
             JobFailed: where the job did not finish.
         """
-        from py4j.protocol import Py4JError
+        from py4j.protocol import Py4JError, Py4JJavaError
 
         try:
             self.client.get_job_execution_result().result()
-        except (Py4JError, Exception) as problem:  # PyFlink raises what it makes of the Java exception
-            raise JobFailed(reason_of(str(problem)), self.log) from None
+        except Exception as problem:  # PyFlink raises what it makes of the Java exception
+            reason = reason_of(str(problem))
+            if isinstance(problem, Py4JError) and not isinstance(problem, Py4JJavaError):
+                reason = "the Java process is gone: it was killed, or the machine is out of memory"
+            raise JobFailed(reason, self.log) from None
+
+    def trouble(self) -> str:
+        """Return in one line why the job restarts, empty where it never did.
+
+        Raises:
+            JobFailed: where another attempt would fail in the same way, because the source cannot be read.
+        """
+        trace = self.rest.root_cause(self.id)
+        if f"{SourceProblem.__qualname__}: " in trace:
+            self.rest.cancel(self.id)
+            raise JobFailed(reason_of(trace), self.log)
+        return reason_of(trace) if trace else ""
 
 
 def start(
@@ -78,6 +97,8 @@ def start(
         restore: the URI of the checkpoint or savepoint to go on from; None to begin afresh.
     """
     export_java()
+    # What fails is told in one line; PyFlink and py4j would log whole stack traces to the screen besides.
+    logging.disable(logging.ERROR)
     logs = pipeline.run_folder() / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     os.environ["FLINK_LOG_DIR"] = str(logs)
@@ -107,25 +128,14 @@ def start(
 def reason_of(trace: str) -> str:
     """Return the one line of a stack trace that says what went wrong.
 
-    It is the last line of a Python traceback if there is one, else the innermost Java cause.
+    It is the error of the last Python traceback if there is one, else the innermost Java cause.
     """
+    python = trace.rpartition(_TRACEBACK)[2] if _TRACEBACK in trace else ""
+    # The frames of a traceback are indented; the first line that is not is the error.
+    for line in python.splitlines()[1:]:
+        if named := _NAMED_ERROR.match(line):
+            name, said = named[1], named[2] or ""
+            return said if name == SourceProblem.__qualname__ else f"{name}: {said}".removesuffix(": ")
     lines = [line.strip() for line in trace.splitlines() if line.strip()]
-    python = [
-        number for number, line in enumerate(lines) if line.startswith("Traceback (most recent call last)")
-    ]
-    if python:
-        after = (
-            line
-            for line in lines[python[-1] + 1 :]
-            if not line.startswith(("File ", "at ", "^", "~", "Caused by"))
-        )
-        errors = [
-            line for line in after if line.partition(":")[0].replace(".", "").replace("_", "").isalnum()
-        ]
-        named = [
-            line for line in errors if line.partition(":")[0].endswith(("Error", "Problem", "Exception"))
-        ]
-        if named:
-            return named[-1].rpartition("flink_job.")[2] if "flink_job." in named[-1] else named[-1]
     causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
-    return (causes or lines or ["no reason given"])[-1]
+    return (causes or lines or ["no reason given"])[-1 if causes else 0]

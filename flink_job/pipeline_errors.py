@@ -21,11 +21,12 @@ def explain(problem: ValidationError, document: dict[str, Any]) -> list[str]:
     """
     schema = Pipeline.model_json_schema()
     errors = problem.errors(include_url=False)
-    return list(dict.fromkeys(_line(error, document, schema) for error in errors if not _follows(error, errors)))
+    told = (error for error in errors if not _follows(error, errors))
+    return list(dict.fromkeys(_line(error, document, schema) for error in told))
 
 
 def _follows(error: dict[str, Any], errors: list[dict[str, Any]]) -> bool:
-    """Return whether a list is said to be too short only because those of its items that are wrong are not counted."""
+    """Return whether a list is called too short only because items of it that are wrong do not count."""
     depth = len(error["loc"])
     return error["type"] == "too_short" and any(
         len(other["loc"]) > depth and other["loc"][:depth] == error["loc"] for other in errors

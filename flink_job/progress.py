@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
@@ -28,12 +29,14 @@ class Progress:
         counters: the last value of each counter.
         events_per_s: the rate over the last look.
         started: when it was started, by the monotonic clock in seconds.
+        trouble: why it restarts, while it does.
     """
 
     state: str = "STARTING"
     counters: dict[str, float] = field(default_factory=dict)
     events_per_s: float = 0.0
     started: float = field(default_factory=time.monotonic)
+    trouble: str = ""
     _looked: float | None = None
 
     def look(self, job: EmbeddedJob) -> bool:
@@ -41,6 +44,7 @@ class Progress:
         try:
             self.state = job.rest.status(job.id)
             counters = job.rest.counters(job.id, COUNTERS)
+            self.trouble = job.trouble() if self.state == "RESTARTING" else ""
         except FlinkUnreachable:
             return False  # an embedded cluster goes away with its job
         now = time.monotonic()
@@ -70,14 +74,21 @@ def follow(job: EmbeddedJob, console: Console, stopped: Callable[[], bool]) -> P
     """Show progress until the job has ended or is to be stopped.
 
     Where the console is no terminal, it is a line every few seconds.
+
+    Raises:
+        JobFailed: where the job would restart for ever.
     """
-    progress, shown = Progress(), 0.0
-    with Live(Text(progress.line()), console=console, auto_refresh=False, transient=True) as live:
+    progress, shown, told = Progress(), 0.0, ""
+    live = Live(Text(progress.line()), console=console, auto_refresh=False, transient=True)
+    with live if console.is_terminal else nullcontext():
         while not stopped() and progress.look(job):
             if console.is_terminal:
                 live.update(Text(progress.line()), refresh=True)
             elif time.monotonic() - shown > 5:
                 console.print(progress.line(), soft_wrap=True)
                 shown = time.monotonic()
+            if progress.trouble not in ("", told):
+                console.print(Text(f"restarts after: {progress.trouble}"), soft_wrap=True)
+            told = progress.trouble
             time.sleep(_EVERY_S)
     return progress

@@ -46,6 +46,10 @@ class FlinkRest:
         history = self._get(f"/jobs/{job}/exceptions").get("exceptionHistory", {}).get("entries", [])
         return history[0]["stacktrace"] if history else ""
 
+    def cancel(self, job: str) -> None:
+        """Ask for the job's end, at once and without a savepoint."""
+        self._call(f"/jobs/{job}?mode=cancel", None, method="PATCH")
+
     def stop_with_savepoint(self, job: str, folder: str, timeout_s: float) -> str:
         """Stop the job behind a savepoint and return where that is.
 
@@ -68,10 +72,10 @@ class FlinkRest:
     def _get(self, path: str) -> Any:
         return self._call(path, None)
 
-    def _call(self, path: str, body: dict[str, Any] | None) -> Any:
+    def _call(self, path: str, body: dict[str, Any] | None, method: str | None = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(
-            self.address + path, data=data, headers={"Content-Type": "application/json"}
+            self.address + path, data=data, headers={"Content-Type": "application/json"}, method=method
         )
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:

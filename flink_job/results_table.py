@@ -9,6 +9,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 from rich.table import Table
 
 from operators.durations import format_duration
@@ -53,7 +54,7 @@ def result_tables(results: list[dict[str, Any]], rows: int = ROWS_SHOWN) -> Iter
                     continue
                 revision = str(result["revision"]) + ("" if result["final"] else " early")
                 confidence = f"{result.get('confidence', 1):.0%}"
-                shown = [str(result["key"][key]) for key in keys]
+                shown = [escape(str(result["key"][key])) for key in keys]
                 table.add_row(
                     _window(result["window"]),
                     *shown,
@@ -68,7 +69,9 @@ def result_tables(results: list[dict[str, Any]], rows: int = ROWS_SHOWN) -> Iter
 
 def _answers(result: dict[str, Any]) -> list[tuple[str, str]]:
     if "items" in result:
-        return [(f"{i['item']}  {i['count']:,}", _bounds(i)) for i in result["items"]] or [("none", "")]
+        return [(f"{escape(str(i['item']))}  {i['count']:,}", _bounds(i)) for i in result["items"]] or [
+            ("none", "")
+        ]
     if "quantiles" in result:
         return [(f"q{rank}  {_number(q['value'])}", _bounds(q)) for rank, q in result["quantiles"].items()]
     if "stats" in result:
@@ -88,7 +91,7 @@ def _number(value: Any) -> str:
         return "null"
     if isinstance(value, float):
         return f"{value:,.4f}" if 0 < abs(value) < 10 else f"{value:,.2f}"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else escape(str(value))
 
 
 def _window(window: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -71,16 +72,17 @@ def take_sample(pipeline: Pipeline, path: Path, count: int) -> Sample:
     given: Format = "json" if isinstance(pipeline.source, SimulatorSpec) else pipeline.source.format
     manifest = cut(str(path), given, _SAMPLE_BYTES)
     format = given.with_columns(manifest.columns) if manifest.columns is not None else given
-    chunk = manifest.chunks[0] if manifest.chunks else None
+    # A last record without a newline is a chunk of its own, so the second is needed too.
+    chunks = [chunk for chunk in manifest.chunks[:2] if chunk.file == 0]
     data = b""
-    if chunk is not None:
-        with open_file(str(path)) as file:
-            file.seek(chunk.start)
-            data = file.read(chunk.length)
+    if chunks:
+        with open_file(manifest.files[0].path) as file:
+            file.seek(chunks[0].start)
+            data = file.read(sum(chunk.length for chunk in chunks))
     quote = format.quote.encode() if isinstance(format, CsvFormat) else None
     payloads = Payloads.from_lines(data, quote)
     payloads = Payloads(payloads.data, payloads.starts[:count], payloads.ends[:count], payloads.lines[:count])
-    return _become(pipeline, format, payloads, chunk.first_line if chunk is not None else 1)
+    return _become(pipeline, format, payloads, chunks[0].first_line if chunks else 1)
 
 
 def _become(pipeline: Pipeline, format: Format, payloads: Payloads, first_line: int) -> Sample:
@@ -139,7 +141,7 @@ def _time(time_ms: int) -> str:
 
 def _shown(value: object) -> str:
     text = "null" if value is None else str(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+    return escape(text if len(text) <= 80 else text[:77] + "...")
 
 
 def _table(title: str, columns: Sequence[str]) -> Table:

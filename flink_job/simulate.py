@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 
 from flink_job.simulation import Simulation, SimulatorSpec
 from flink_job.sources.source import SourceProblem
@@ -27,7 +28,7 @@ def write_events(spec: SimulatorSpec, target: str, progress: Callable[[int], Non
     simulation, began = Simulation(spec), time.monotonic()
     size = _MOST_AT_ONCE if spec.rate is None else max(1, int(spec.rate / _WRITES_PER_S))
     try:
-        with sys.stdout.buffer if target == "-" else open(target, "wb") as file:
+        with nullcontext(sys.stdout.buffer) if target == "-" else open(target, "wb") as file:
             done = 0
             while spec.events is None or done < spec.events:
                 count = size if spec.events is None else min(size, spec.events - done)

@@ -31,7 +31,8 @@ items' weights (8 each), the items, each as its length (4) and UTF-8 bytes.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from datasketches import frequent_items_error_type, frequent_strings_sketch
@@ -94,15 +95,15 @@ class TopK:
         for item, count in zip(items, counts, strict=True):
             update(item, count)
 
-    def top(self, k: int) -> list[tuple[str, int, int, int]]:
+    def top(self, k: int, order: Callable[[str], Any] = str) -> list[tuple[str, int, int, int]]:
         """List the heaviest items.
 
         Args:
             k: how many, 0 and up.
+            order: what items of the same estimate go by, such as the number that an item is.
 
         Returns:
-            At most k of (item, estimated weight, lower bound, upper bound), highest estimate first,
-            items of the same estimate in their own order.
+            At most k of (item, estimated weight, lower bound, upper bound), highest estimate first.
 
         Raises:
             BadArgument: k is negative.
@@ -115,7 +116,7 @@ class TopK:
             found = self._sketch.get_frequent_items(_ALL, 0)
         except RuntimeError as error:
             raise BadData("top-k image: expected items in UTF-8, got other bytes") from error
-        return sorted(found, key=lambda entry: (-entry[1], entry[0]))[:k]
+        return sorted(found, key=lambda entry: (-entry[1], order(entry[0])))[:k]
 
     def estimate(self, item: str) -> int:
         """Estimate the weight of one item.

@@ -227,3 +227,25 @@ def latest(results: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 def spans(results: Iterable[dict[str, Any]]) -> list[tuple[int, int]]:
     """Return start and end of the window of each result."""
     return [(result["window"]["start_ms"], result["window"]["end_ms"]) for result in results]
+
+
+def counting_plan(
+    *windows: dict[str, str], event: dict[str, str] = NEVER_SETTLED, **options: Any
+) -> dict[str, Any]:
+    """Return a plan with one metric `n` that counts events of key `k` and time `t` over these windows."""
+    metric = {"name": "n", "kind": "count", "by": ["k"], "windows": list(windows), **options}
+    return {
+        "name": "shop",
+        "event": {"fields": {"k": "string", "t": "long"}, "time": {"field": "t", "unit": "ms"}, **event},
+        "metrics": [metric],
+    }
+
+
+def at(*minutes: float, key: str = "a") -> list[dict[str, Any]]:
+    """Return an event of a key at each of these minutes."""
+    return [{"k": key, "t": int(minute * 60_000)} for minute in minutes]
+
+
+def told(results: Iterable[dict[str, Any]]) -> list[tuple[float, int, int, bool]]:
+    """Return end in minutes, value, revision and final of each result."""
+    return [(r["window"]["end_ms"] / 60_000, r["value"], r["revision"], r["final"]) for r in results]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from flink_job.sources.chunks import chunk_numbers
-from flink_job.sources.manifest import Manifest, cut, open_file
+from flink_job.sources.manifest import Manifest, cut, expect_unchanged, open_file
 from flink_job.sources.source import SourceProblem
 from operators.parsing import CsvFormat, Format, FormatSpec
 from operators.payloads import Payloads
@@ -107,6 +107,7 @@ class FileReader:
 
     def _bytes(self, file: int, start: int, length: int) -> bytes:
         """Read a piece; packed files are read on from where the last piece ended where that is possible."""
+        expect_unchanged(self._manifest.files[file])
         path = self._manifest.files[file].path
         if self._open is None or self._open[0] != file:
             if self._open is not None:

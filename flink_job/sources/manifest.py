@@ -67,8 +67,7 @@ class Manifest(msgspec.Struct, frozen=True):
         if manifest.version != 1:
             raise SourceProblem(f"{path}: expected version 1, got {manifest.version}")
         for file in manifest.files:
-            if not os.path.exists(file.path) or _as_found(file.path) != file:
-                raise SourceProblem(f"{file.path}: changed or gone since the run began; start a new run")
+            expect_unchanged(file)
         return manifest
 
 
@@ -119,6 +118,16 @@ def cut(
 def open_file(path: str) -> BinaryIO:
     """Open a file for reading unpacked bytes."""
     return gzip.open(path, "rb") if path.endswith(".gz") else open(path, "rb")
+
+
+def expect_unchanged(file: File) -> None:
+    """Make sure that a file is as it was when it was cut.
+
+    Raises:
+        SourceProblem: where it is not.
+    """
+    if not os.path.exists(file.path) or _as_found(file.path) != file:
+        raise SourceProblem(f"{file.path}: changed or gone since the run began; start a new run")
 
 
 def _as_found(path: str) -> File:

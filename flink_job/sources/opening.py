@@ -26,7 +26,7 @@ def open_source(pipeline: Pipeline, go_on: bool, console: Console) -> Source:
     if isinstance(pipeline.source, SimulatorSpec):
         return SimulatorSource(pipeline.source)
     columns = (TextColumn("cutting {task.description}"), BarColumn(), DownloadColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("files", total=None)
 
         def show(path: str, done: int, size: int) -> None:

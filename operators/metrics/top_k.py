@@ -65,9 +65,9 @@ class TopKAggregator(Aggregator):
 
     def answer(self, partial: bytes, events: int) -> Fields:
         """Return the `k` items of the highest count, ties by item."""
-        top = TopK.deserialize(partial).top(self._options.k)
+        top = TopK.deserialize(partial).top(self._options.k, order=self._item)
         items = [
-            {"item": item_of(text, self._type), "count": count, "lower": lower, "upper": upper}
+            {"item": self._item(text), "count": count, "lower": lower, "upper": upper}
             for text, count, lower, upper in top
         ]
         return {"items": items, "confidence": 1.0}
@@ -75,3 +75,7 @@ class TopKAggregator(Aggregator):
     def sketch(self, partial: bytes) -> bytes:
         """Return the heavy-hitters sketch."""
         return partial
+
+    def _item(self, text: str) -> object:
+        """Return an item in its type, by which items of the same count go."""
+        return item_of(text, self._type)

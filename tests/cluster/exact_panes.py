@@ -112,11 +112,11 @@ def _sessions(source: str, gap_ms: int, by: list[str]) -> str:
     partition = f"PARTITION BY {', '.join(by)}" if by else ""
     order = f"OVER ({partition} ORDER BY time_ms)"
     begins = (
-        f"SELECT *, coalesce(time_ms - lag(time_ms) {order} > {gap_ms}, true)::INT AS begins FROM ({source})"
+        f"SELECT *, coalesce(time_ms - lag(time_ms) {order} > {gap_ms}, true)::INT AS _begins FROM ({source})"
     )
     so_far = f"OVER ({partition} ORDER BY time_ms RANGE UNBOUNDED PRECEDING)"
-    numbered = f"SELECT *, sum(begins) {so_far} AS n FROM ({begins})"
-    within = f"OVER (PARTITION BY {', '.join([*by, 'n'])})"
+    numbered = f"SELECT *, sum(_begins) {so_far} AS _number FROM ({begins})"
+    within = f"OVER (PARTITION BY {', '.join([*by, '_number'])})"
     ends = f"min(time_ms) {within} AS start_ms, max(time_ms) {within} + {gap_ms} AS end_ms"
     return f"SELECT *, {ends} FROM ({numbered})"
 

@@ -54,7 +54,7 @@ class Run:
         """What it wrote to standard error so far."""
         return self._err.read_text()
 
-    def wait(self, timeout_s: float = 120) -> int:
+    def wait(self, timeout_s: float = 240) -> int:
         """Wait for its end and return its exit code."""
         return self.process.wait(timeout_s)
 
@@ -123,7 +123,7 @@ class Run:
 
 
 def wait_for(
-    found: Callable[[], Any], what: str, alive: Callable[[], bool] = lambda: True, timeout_s: float = 60
+    found: Callable[[], Any], what: str, alive: Callable[[], bool] = lambda: True, timeout_s: float = 150
 ) -> Any:
     """Return what is found once it is truthy."""
     deadline = time.monotonic() + timeout_s

@@ -36,8 +36,8 @@ EXPECTED = {
 
 @pytest.fixture
 def events(database: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
-    database.execute("CREATE TABLE events (time_ms BIGINT, k VARCHAR, v DOUBLE)")
-    database.executemany("INSERT INTO events VALUES (?, ?, ?)", EVENTS)
+    database.execute("CREATE TABLE events (time_ms BIGINT, k VARCHAR, v DOUBLE, n BIGINT)")
+    database.executemany("INSERT INTO events VALUES (?, ?, ?, 1)", EVENTS)
     return database
 
 

@@ -94,9 +94,9 @@ def test_every_answer_over_a_year_of_sales_is_the_exact_one_or_within_its_bounds
 
     assert (run.outcome["events"], run.late, run.rejects) == (541_909, [], [])
     compared = compare(database, pipeline, run)
-    # So many bounds that some must be outside if 95 % is what they hold, and none of these counts is exact.
+    # A sketch of 256 registers is off often enough for its claim to be put to the test.
     inside, asked = compared.bounds("customers")
-    assert asked > 300 and inside >= 0.9 * asked
+    assert asked > 300 and 0.9 * asked <= inside < asked
 
 
 def local_times() -> Iterator[str]:

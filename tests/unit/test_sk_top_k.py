@@ -79,6 +79,13 @@ def test_ties_come_in_the_order_of_the_items() -> None:
     assert sketch.top(0) == []
 
 
+def test_ties_of_numbers_come_in_the_order_of_the_numbers() -> None:
+    sketch = TopK()
+    sketch.update_many(["285583", "2735466", "7"], np.array([2, 2, 1]))
+    assert [item for item, *_ in sketch.top(3)] == ["2735466", "285583", "7"]
+    assert [item for item, *_ in sketch.top(1, order=int)] == ["285583"]
+
+
 @pytest.mark.parametrize("weights", [np.array([1, -1]), np.array([1.0, 1.0]), np.array([1]), [1, 1]])
 def test_wrong_weights_are_refused(weights: object) -> None:
     with pytest.raises(BadArgument, match="weights"):

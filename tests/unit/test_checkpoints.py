@@ -1,0 +1,103 @@
+"""What `--from` finds: the newest whole checkpoint or savepoint since the pipeline was begun."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from flink_job.checkpoints import latest, restore_point, savepoint_folder
+from flink_job.pipeline import Pipeline
+from flink_job.pipeline_file import PipelineProblem
+
+BEGAN_S = 1_000_000
+
+
+@pytest.fixture()
+def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pipeline:
+    monkeypatch.chdir(tmp_path)
+    return made()
+
+
+def made(**checkpoints: str) -> Pipeline:
+    return Pipeline.model_validate(
+        {
+            "name": "shop",
+            "source": {"type": "simulator"},
+            "checkpoints": checkpoints,
+            "event": {"fields": {"u": "string", "ts": "long"}, "time": {"field": "ts", "unit": "ms"}},
+            "metrics": [{"name": "n", "kind": "count", "windows": [{"tumbling": "1m"}]}],
+        }
+    )
+
+
+def leave(folder: Path, at_s: float, name: str = "_metadata") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).touch()
+    os.utime(folder / name, (at_s, at_s))
+    return folder
+
+
+def begin(pipeline: Pipeline, at_s: float) -> Path:
+    leave(pipeline.run_folder(), at_s, "began")
+    return pipeline.run_folder() / "checkpoints"
+
+
+def test_latest_is_the_newest_of_all_checkpoints_and_savepoints(pipeline: Pipeline) -> None:
+    checkpoints = begin(pipeline, BEGAN_S)
+    leave(checkpoints / "job1" / "chk-9", BEGAN_S + 10)
+    newest = leave(checkpoints / "job2" / "chk-2", BEGAN_S + 30)
+    leave(checkpoints / "savepoints" / "savepoint-1", BEGAN_S + 20)
+    assert restore_point(pipeline, "latest") == newest.as_uri()
+    saved = leave(checkpoints / "savepoints" / "savepoint-2", BEGAN_S + 31)
+    assert latest(pipeline) == saved
+
+
+def test_a_checkpoint_that_was_not_finished_is_none(pipeline: Pipeline) -> None:
+    checkpoints = begin(pipeline, BEGAN_S)
+    whole = leave(checkpoints / "job1" / "chk-1", BEGAN_S + 10)
+    leave(checkpoints / "job1" / "chk-2", BEGAN_S + 20, "part-of-it")
+    assert latest(pipeline) == whole
+
+
+def test_what_is_from_before_the_beginning_belongs_to_another_run(pipeline: Pipeline) -> None:
+    checkpoints = begin(pipeline, BEGAN_S)
+    leave(checkpoints / "job0" / "chk-7", BEGAN_S - 1)
+    with pytest.raises(PipelineProblem, match=r"there is no checkpoint of shop in .*; run it without --from"):
+        latest(pipeline)
+
+
+def test_a_pipeline_that_never_ran_has_nothing_to_go_on_from(pipeline: Pipeline) -> None:
+    with pytest.raises(PipelineProblem, match="there is no checkpoint of shop"):
+        restore_point(pipeline, "latest")
+
+
+def test_a_path_and_a_file_uri_name_the_same_checkpoint(pipeline: Pipeline, tmp_path: Path) -> None:
+    folder = leave(tmp_path / "with blank" / "chk-1", BEGAN_S)
+    for wanted in (str(folder), "with blank/chk-1", folder.as_uri()):
+        assert restore_point(pipeline, wanted) == folder.as_uri()
+
+
+def test_a_path_that_holds_no_checkpoint_is_refused(pipeline: Pipeline, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for wanted in ("empty", "nowhere", (tmp_path / "empty").as_uri()):
+        with pytest.raises(
+            PipelineProblem, match=r"--from: .* is no checkpoint or savepoint: it has no file _metadata"
+        ):
+            restore_point(pipeline, wanted)
+
+
+def test_another_file_system_is_left_to_flink_but_latest_cannot_be_found_there(pipeline: Pipeline) -> None:
+    assert restore_point(pipeline, "s3://bucket/chk-1") == "s3://bucket/chk-1"
+    with pytest.raises(PipelineProblem, match="checkpoints are in s3://bucket/c; name the one to go on from"):
+        restore_point(made(dir="s3://bucket/c"), "latest")
+
+
+def test_savepoints_are_beside_the_checkpoints(pipeline: Pipeline, tmp_path: Path) -> None:
+    assert savepoint_folder(pipeline) == (tmp_path / ".sketchstream/shop/checkpoints/savepoints").as_uri()
+    assert savepoint_folder(made(dir="s3://bucket/c/")) == "s3://bucket/c/savepoints"
+    elsewhere = made(dir=(tmp_path / "elsewhere").as_uri())
+    begin(elsewhere, BEGAN_S)
+    saved = leave(tmp_path / "elsewhere" / "savepoints" / "savepoint-1", BEGAN_S + 1)
+    assert latest(elsewhere) == saved
