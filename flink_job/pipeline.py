@@ -21,7 +21,7 @@ class Checkpoints(BaseModel):
     """How often the job's state is written, where to, and how many are kept."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    every: Annotated[DurationMs, Field(ge=10)] = 10_000
+    every: DurationMs = Field("10s", ge=10, validate_default=True)
     dir: str | None = Field(
         None, pattern="^[a-z0-9]+://.+", description="A URI; default: .sketchstream/<name>/checkpoints."
     )

@@ -67,7 +67,9 @@ class SimulatorSpec(BaseModel):
         None, description="Events a second of wall clock; null: as fast as possible."
     )
     seed: int = Field(42, ge=0, lt=2**64, description="The same seed gives the same events.")
-    disorder: DurationMs = Field(0, description="How late an event may come: a random delay up to this.")
+    disorder: DurationMs = Field(
+        "0s", validate_default=True, description="How late an event may come: a random delay up to this."
+    )
     bad_share: float = Field(
         0.0, ge=0, le=1, description=f"Share of bad events, 0 to 1, of these kinds: {', '.join(BAD_KINDS)}."
     )

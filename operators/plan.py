@@ -17,7 +17,7 @@ class Plan(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_-]{0,63}$")]
     event: EventSpec
-    allowed_lateness: DurationMs = 0
+    allowed_lateness: DurationMs = Field("0s", validate_default=True)
     emit_every: Annotated[DurationMs, Field(gt=0)] | None = None
     metrics: Annotated[tuple[MetricSpec, ...], Field(min_length=1)]
 

@@ -17,7 +17,7 @@ class Tumbling(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     tumbling: Positive
-    offset: DurationMs = 0
+    offset: DurationMs = Field("0s", validate_default=True)
 
     def window(self) -> TimeWindow:
         """Return the window's arithmetic."""
@@ -30,7 +30,7 @@ class Sliding(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     sliding: Positive
     every: Positive
-    offset: DurationMs = 0
+    offset: DurationMs = Field("0s", validate_default=True)
 
     @model_validator(mode="after")
     def _every_fits(self) -> Sliding:

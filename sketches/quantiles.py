@@ -128,7 +128,11 @@ class Quantiles:
         Returns:
             An image; its format is told at the top of this module.
         """
-        return encode(Family.QUANTILES, self._sketch.serialize(), parameters=(self.k,))
+        return encode(Family.QUANTILES, self.datasketches_image(), parameters=(self.k,))
+
+    def datasketches_image(self) -> bytes:
+        """Write the bare sketch as Apache DataSketches does, for others to read."""
+        return self._sketch.serialize()
 
     @classmethod
     def deserialize(cls, image: bytes) -> Quantiles:

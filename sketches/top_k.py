@@ -172,7 +172,11 @@ class TopK:
         Returns:
             An image; its format is told at the top of this module.
         """
-        return encode(Family.TOP_K, self._sketch.serialize(), parameters=(self.lg_max_map_size,))
+        return encode(Family.TOP_K, self.datasketches_image(), parameters=(self.lg_max_map_size,))
+
+    def datasketches_image(self) -> bytes:
+        """Write the bare sketch as Apache DataSketches does, frequent items of strings, for others."""
+        return self._sketch.serialize()
 
     @classmethod
     def deserialize(cls, image: bytes) -> TopK:

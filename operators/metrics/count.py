@@ -15,7 +15,6 @@ class Count(Kind):
 
     kind: Literal["count"]
     exact: ClassVar[bool] = True
-    scalar: ClassVar[bool] = True
 
     def build(self, columns: Mapping[str, str]) -> Aggregator:
         """Return the counter."""

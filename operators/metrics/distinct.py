@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 from pydantic import Field
@@ -25,7 +25,6 @@ class Distinct(Kind):
     kind: Literal["distinct"]
     of: str
     lg_k: int = Field(14, ge=4, le=21)
-    scalar: ClassVar[bool] = True
 
     def build(self, columns: Mapping[str, str]) -> Aggregator:
         """Return the counter of the column's distinct values."""

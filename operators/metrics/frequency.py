@@ -86,5 +86,5 @@ class FrequencyAggregator(Aggregator):
         return {"items": items, "confidence": 1 - self._options.delta}
 
     def sketch(self, partial: bytes) -> bytes:
-        """Return the Count-Min sketch."""
+        """Return the Count-Min sketch in the format of `sketches.count_min`."""
         return partial

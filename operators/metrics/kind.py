@@ -23,9 +23,6 @@ class Kind(BaseModel, ABC):
     exact: ClassVar[bool] = False
     """True where the answer has no error."""
 
-    scalar: ClassVar[bool] = False
-    """True where the answer is one `value` with `lower` and `upper`, so that a ratio can be made of it."""
-
     @abstractmethod
     def build(self, columns: Mapping[str, str]) -> Aggregator:
         """Return what computes this metric.

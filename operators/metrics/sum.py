@@ -17,7 +17,6 @@ class Sum(Kind):
     kind: Literal["sum"]
     of: str
     exact: ClassVar[bool] = True
-    scalar: ClassVar[bool] = True
 
     def build(self, columns: Mapping[str, str]) -> Aggregator:
         """Return the adder of the column."""

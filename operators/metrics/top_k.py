@@ -46,7 +46,7 @@ class TopKAggregator(Aggregator):
         self._options, self._type = options, type_
 
     def partials(self, batch: EventBatch, groups: Groups) -> list[bytes]:
-        """Sketch the items of each group, heaviest first so that those are kept."""
+        """Sketch the items of each group."""
         column, owners, items, weights = weighted_items(batch, groups, self._options.of, self._options.weight)
         texts = np.array(text_of(column.distinct), dtype=object)
         ends = np.searchsorted(owners, np.arange(groups.count), side="right").tolist()
@@ -73,8 +73,8 @@ class TopKAggregator(Aggregator):
         return {"items": items, "confidence": 1.0}
 
     def sketch(self, partial: bytes) -> bytes:
-        """Return the heavy-hitters sketch."""
-        return partial
+        """Return the frequent-items sketch of strings as Apache DataSketches writes it."""
+        return TopK.deserialize(partial).datasketches_image()
 
     def _item(self, text: str) -> object:
         """Return an item in its type, by which items of the same count go."""

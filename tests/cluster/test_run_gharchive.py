@@ -23,10 +23,10 @@ SECOND = {"tumbling": "1s"}
 
 
 def pipeline_of(path: Path, out_of_orderness: str) -> dict[str, Any]:
-    """A pipeline over this file, a few dozen events a batch."""
+    """A pipeline over this file, some seventy events a batch."""
     return {
         "name": "github",
-        "source": {"type": "file", "path": str(path), "format": "json", "chunk_bytes": 8 * 1024},
+        "source": {"type": "file", "path": str(path), "format": "json", "chunk_bytes": 16 * 1024},
         "event": {
             "fields": {
                 "happened": {"path": "created_at", "type": "string"},
