@@ -46,6 +46,11 @@ class FlinkRest:
         history = self._get(f"/jobs/{job}/exceptions").get("exceptionHistory", {}).get("entries", [])
         return history[0]["stacktrace"] if history else ""
 
+    def is_ending(self, job: str) -> bool:
+        """Return whether the job has ended, or parts of it have because their input did."""
+        answer = self._get(f"/jobs/{job}")
+        return answer["state"] == "FINISHED" or any(v["status"] == "FINISHED" for v in answer["vertices"])
+
     def cancel(self, job: str) -> None:
         """Ask for the job's end, at once and without a savepoint."""
         self._call(f"/jobs/{job}?mode=cancel", None, method="PATCH")

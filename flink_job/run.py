@@ -166,7 +166,8 @@ def _stop(job: EmbeddedJob, pipeline: Pipeline, console: Console) -> str | None:
         return job.rest.stop_with_savepoint(job.id, savepoint_folder(pipeline), _SAVEPOINT_TIMEOUT_S)
     except FlinkUnreachable as problem:
         try:
-            job.rest.status(job.id)
+            if job.rest.is_ending(job.id):
+                return None
         except FlinkUnreachable:
             return None
         raise JobFailed(f"could not be stopped with a savepoint: {problem}", job.log) from None

@@ -105,21 +105,15 @@ class Run:
         """Return the job's id."""
         return wait_for(lambda: re.search(r"as job ([0-9a-f]{32})", self.err), "the job's id")[1]
 
-    def checkpoints(self) -> list[Path]:
-        """Return the finished checkpoints that are kept."""
-        return sorted(self.folder.glob(".sketchstream/*/checkpoints/*/chk-*/_metadata"))
-
     def await_checkpoints(self, count: int) -> None:
         """Wait until this run has finished so many checkpoints."""
         where = f".sketchstream/*/checkpoints/{self.job()}/chk-*/_metadata"
 
         def done() -> bool:
             numbers = [int(path.parent.name.partition("-")[2]) for path in self.folder.glob(where)]
-            return max(numbers, default=0) >= count + self._first_checkpoint
+            return max(numbers, default=0) >= count
 
         wait_for(done, f"{count} checkpoints", lambda: self.process.poll() is None)
-
-    _first_checkpoint = 0
 
 
 def wait_for(

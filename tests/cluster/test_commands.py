@@ -18,6 +18,7 @@ EVENT = {
     "require": ["user_id"],
 }
 METRICS = [{"name": "actions", "kind": "count", "by": ["action"], "windows": [{"tumbling": "10s"}]}]
+LOOPBACK = "0000000000000000FFFF00000100007F"
 ANYWHERE = {"00000000", "0" * 32}
 
 
@@ -57,7 +58,7 @@ def test_a_run_tells_how_it_is_doing_answers_on_its_port_and_ends_with_a_summary
         address = re.search(r"http://localhost:(\d+)", run.out)
         wait_for(run.workers, "workers")
         ours = list(listening(run.processes()))
-        assert [where for where, port in ours if port == int(address[1])] == ["0" * 20 + "FFFF00000100007F"]
+        assert [where for where, port in ours if port == int(address[1])] == [LOOPBACK]
         # Those that are left are servers for the workers, which PyFlink's Beam binds to every address.
         assert len([where for where, _ in ours if where in ANYWHERE]) <= 6 * len(run.workers())
         assert run.wait() == 0, run.out + run.err

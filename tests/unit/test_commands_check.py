@@ -130,7 +130,8 @@ def test_schema_prints_a_schema_that_names_every_key_and_kind() -> None:
 def test_simulate_writes_the_same_events_for_the_same_seed(folder: Path) -> None:
     options = ("simulate", "--events", "200", "--users", "20", "--bad-share", "0.1")
     printed = sketchstream(*options).stdout_bytes
-    assert sketchstream(*options, "--to", "shop.json").exit_code == 0
+    ran = sketchstream(*options, "--to", "shop.json")
+    assert (ran.exit_code, ran.output) == (0, "")
     assert (folder / "shop.json").read_bytes() == printed and printed.count(b"\n") == 200
     assert sketchstream(*options, "--seed", "7").stdout_bytes != printed
     assert json.loads(printed.splitlines()[0]).keys() >= {"user_id", "action", "item_id", "value", "ts"}

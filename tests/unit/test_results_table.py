@@ -98,6 +98,7 @@ def test_an_early_answer_is_marked() -> None:
 
 def test_text_of_users_is_no_markup() -> None:
     assert "[red]x[/red]" in shown(result(key={"k": "[red]x[/red]"}))
+    assert "[b]x" in shown(result(kind="last", value="[b]x", lower="[b]x", upper="[b]x"))
     assert "[/]" in shown(result(kind="top_k", items=[{"item": "[/]", "count": 1, "lower": 1, "upper": 1}]))
 
 
