@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench.report.day import DaySketches
 from bench.report.tables import Report, arguments
-from operators.event_batch import EventBatch
+from operators.batch.event_batch import EventBatch
 from operators.plan import Plan
 
 BATCH = 40_000

@@ -39,12 +39,12 @@ from bench.report.events import BATCH, batches, torn
 from bench.report.stages import WHOLE, stages
 from bench.report.stopwatch import Race, pin_to_one_core, race
 from bench.report.tables import Report, arguments
-from operators.ingest import Ingest
+from operators.ingest.ingest import Ingest
+from operators.ingest.source_batch import SourceBatch
 from operators.parsing import make_parser
-from operators.payloads import Payloads
+from operators.parsing.payloads import Payloads
 from operators.plan import Plan
 from operators.records import Envelope, encode
-from operators.source_batch import SourceBatch
 
 INGEST, INGEST_TORN, PARSER = "ingest", "ingest, 1 % torn", "our parser"
 POLARS, MSGSPEC, PYTHON = "polars", "msgspec", "plain Python"

@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench.report.stopwatch import Race, pin_to_one_core, race
 from bench.report.tables import Report, arguments
-from operators.event_batch import packed_strings
+from operators.batch.event_batch import packed_strings
 from sketches.count_min import CountMin
 from sketches.hashing import hash_longs, hash_packed
 from sketches.hyperloglog import HyperLogLog

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from operators.parsing import CsvFormat, make_parser
 from operators.parsing.json_parser import JsonParser
-from operators.payloads import Payloads
+from operators.parsing.payloads import Payloads
 
 FIELDS = {
     "user_id": ("user_id", "string"),

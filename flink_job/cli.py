@@ -14,9 +14,9 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 
-from flink_job.environment import EnvironmentProblem
-from flink_job.pipeline import Pipeline
-from flink_job.pipeline_file import PipelineProblem, load_pipeline
+from flink_job.embedded.environment import EnvironmentProblem
+from flink_job.pipeline.reading import PipelineProblem, load_pipeline
+from flink_job.pipeline.spec import Pipeline
 from flink_job.sources.source import SourceProblem
 
 DEMO_PIPELINE = Path(__file__).resolve().parent.parent / "pipelines" / "demo.yaml"
@@ -79,7 +79,7 @@ def run(
     if as_json:
         click.echo(json.dumps(asdict(outcome)))
         return
-    from flink_job.outcome import show
+    from flink_job.commands.outcome import show
 
     show(outcome, pipeline, pipeline_path, _screen())
 
@@ -91,8 +91,8 @@ def run(
 @_told_plainly
 def demo(port: int | None, overrides: tuple[str, ...], as_json: bool) -> None:
     """Run 100,000 events of a simulated shop and compare every answer with the exact one."""
-    from flink_job.demo_report import Totals, report
-    from flink_job.results_table import latest_results
+    from flink_job.commands.results_table import latest_results
+    from flink_job.demo.report import Totals, report
     from flink_job.sinks.file_sink import read_lines
 
     pipeline = load_pipeline(DEMO_PIPELINE, overrides)
@@ -131,7 +131,7 @@ def check(
             f"{pipeline_path}: {pipeline.name} is right: {len(columns)} columns, metrics {', '.join(metrics)}"
         )
     if sample is not None:
-        from flink_job.sample import take_sample
+        from flink_job.commands.sample import take_sample
 
         taken = take_sample(pipeline, sample, count)
         answer["sample"] = asdict(taken)
@@ -161,8 +161,8 @@ def simulate(target: str, **options: Any) -> None:
     """Write the events of a simulated shop, one JSON object a line."""
     from pydantic import ValidationError
 
-    from flink_job.simulate import write_events
-    from flink_job.simulation import SimulatorSpec
+    from flink_job.commands.simulate import write_events
+    from flink_job.simulation.simulation import SimulatorSpec
 
     try:
         spec = SimulatorSpec(**options)
@@ -181,7 +181,7 @@ def simulate(target: str, **options: Any) -> None:
 @json_option
 def doctor(as_json: bool) -> None:
     """Say what on this machine is in the way of a run, and what to do about it."""
-    from flink_job import doctor as examination
+    from flink_job.commands import doctor as examination
 
     findings = examination.examine()
     if as_json:
@@ -200,8 +200,8 @@ def _screen(stderr: bool = False) -> Console:
 
 def _run(pipeline: Pipeline, console: Console, go_on: str | None, port: int | None, overwrite: bool) -> Any:
     """Run a pipeline; a failed job ends the process with its reason."""
-    from flink_job.embedded import JobFailed
-    from flink_job.run import run as run_pipeline
+    from flink_job.commands.run import run as run_pipeline
+    from flink_job.embedded.job import JobFailed
 
     try:
         return run_pipeline(pipeline, console, go_on, port, overwrite)

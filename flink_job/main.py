@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from flink_job.pipeline_file import PipelineProblem, load_pipeline
+from flink_job.pipeline.reading import PipelineProblem, load_pipeline
 from flink_job.settings import job_settings
 from flink_job.sinks.file_sink import FileSink, FileSinkSpec
 from flink_job.sinks.print_sink import PrintSink

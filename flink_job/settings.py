@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from flink_job.pipeline import Pipeline
+from flink_job.pipeline.spec import Pipeline
 
 if TYPE_CHECKING:
     from flink_job.sources.source import Source

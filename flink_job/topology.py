@@ -10,13 +10,20 @@ from pyflink.table.expressions import col
 from pyflink.table.udf import udf
 
 from flink_job import uids
-from flink_job.pipeline import Pipeline
+from flink_job.pipeline.spec import Pipeline
 from flink_job.sinks.file_sink import ResultFileSinkSpec
 from flink_job.sinks.sink import Sink
 from flink_job.sources.source import Source
-from operators.ingest_function import ENVELOPE_TYPE, RECORD_TYPE, REJECTS, TOTALS, Explode, IngestFunction
+from operators.ingest.ingest_function import (
+    ENVELOPE_TYPE,
+    RECORD_TYPE,
+    REJECTS,
+    TOTALS,
+    Explode,
+    IngestFunction,
+)
 from operators.parsing import FormatSpec
-from operators.window_function import LATE, WindowFunction
+from operators.windows.window_function import LATE, WindowFunction
 
 
 def build(

@@ -14,8 +14,8 @@ from operators.durations import DurationMs
 from operators.expressions import Expression, compile_expression
 from operators.metrics import all_kinds
 from operators.metrics.kind import Aggregator
-from operators.window_spec import WindowSpec
-from operators.windows import SessionWindow, SliceGrid, TimeWindow
+from operators.windows.slices import SessionWindow, SliceGrid, TimeWindow
+from operators.windows.window_spec import WindowSpec
 
 KEYED_SHARDS = 8
 

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from operators.durations import DurationMs
-from operators.event import EventSpec
+from operators.events.event import EventSpec
 from operators.metric import Metric, MetricSpec, resolve_metric
 
 

@@ -14,17 +14,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from operators.ingest import Ingest
-from operators.partials import session_stream
-from operators.payloads import Payloads
+from operators.ingest.ingest import Ingest
+from operators.ingest.partials import session_stream
+from operators.ingest.source_batch import SourceBatch
+from operators.parsing.payloads import Payloads
 from operators.plan import Plan
 from operators.records import decode_envelope, decode_record, encode, stream_of
-from operators.results import Late, Result, ResultWriter
-from operators.runner import Clock, Outputs, Runner
-from operators.sessions import SessionRunner
-from operators.silence import Silence
-from operators.sketch_window import SketchWindow
-from operators.source_batch import SourceBatch
+from operators.windows.results import Late, Result, ResultWriter
+from operators.windows.runner import Clock, Outputs, Runner
+from operators.windows.sessions import SessionRunner
+from operators.windows.silence import Silence
+from operators.windows.sketch_window import SketchWindow
 from state.clock_state import END_OF_TIME_MS, MIN_TIME_MS, ClockState
 from state.session_state import SessionState
 from state.window_state import WindowState

@@ -8,9 +8,9 @@ from collections.abc import Callable, Collection, Iterator
 import numpy as np
 import polars as pl
 
-from operators.event_batch import EventBatch
+from operators.batch.event_batch import EventBatch
+from operators.ingest.partials import MetricPartials
 from operators.metric import Metric
-from operators.partials import MetricPartials
 from operators.plan import Plan
 from operators.records import SliceRecord, decode_record
 from state.packed import unpack

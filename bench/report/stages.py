@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 from bench.report.events import BATCH, batches
 from bench.report.stopwatch import Race, Timing
-from operators.event_batch import EventBatch
-from operators.event_columns import EventColumns
+from operators.batch.event_batch import EventBatch
+from operators.events.event_columns import EventColumns
+from operators.ingest.partials import MetricPartials
 from operators.parsing import make_parser
-from operators.partials import MetricPartials
-from operators.payloads import Payloads
+from operators.parsing.payloads import Payloads
 from operators.plan import Plan
 
 WHOLE = "all steps"

@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from flink_job.sources.chunks import chunk_numbers
 from flink_job.sources.manifest import Manifest, cut, expect_unchanged, open_file
 from flink_job.sources.source import SourceProblem
+from operators.ingest.source_batch import Position, SourceBatch
 from operators.parsing import CsvFormat, Format, FormatSpec
-from operators.payloads import Payloads
-from operators.source_batch import Position, SourceBatch
+from operators.parsing.payloads import Payloads
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,8 +5,8 @@ from __future__ import annotations
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
-from flink_job.pipeline import Pipeline
-from flink_job.simulation import SimulatorSpec
+from flink_job.pipeline.spec import Pipeline
+from flink_job.simulation.simulation import SimulatorSpec
 from flink_job.sources.file_source import FileSource
 from flink_job.sources.simulator_source import SimulatorSource
 from flink_job.sources.source import Source

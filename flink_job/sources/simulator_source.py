@@ -6,11 +6,11 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from flink_job.simulation import Simulation, SimulatorSpec
+from flink_job.simulation.simulation import Simulation, SimulatorSpec
 from flink_job.sources.chunks import chunk_numbers
+from operators.ingest.source_batch import Position, SourceBatch
 from operators.parsing import Format
-from operators.payloads import Payloads
-from operators.source_batch import Position, SourceBatch
+from operators.parsing.payloads import Payloads
 
 if TYPE_CHECKING:
     import pandas as pd

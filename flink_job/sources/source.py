@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from operators.ingest.source_batch import Reader
 from operators.parsing import Format
-from operators.source_batch import Reader
 
 if TYPE_CHECKING:  # the commands that start no job do not wait for PyFlink to load
     from pyflink.datastream import StreamExecutionEnvironment

@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from operators.event_batch import EventBatch
-from operators.groups import Groups
+from operators.batch.event_batch import EventBatch
+from operators.batch.groups import Groups
 from operators.metrics.kind import Aggregator, Fields, Kind, typed_column
 from sketches.hll_coupons import coupons, sorted_unique
 from sketches.hll_image import image_from_sorted_coupons

@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 from pydantic import Field
 
-from operators.event_batch import EventBatch, hashes_of
-from operators.groups import Groups
+from operators.batch.event_batch import EventBatch, hashes_of
+from operators.batch.groups import Groups
 from operators.metrics.items import check_item_columns, weight_checks, weighted_items
 from operators.metrics.kind import Aggregator, Fields, Kind
 from sketches.count_min import CountMin

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import polars as pl
 
-from operators.event_batch import Column, EventBatch
-from operators.groups import Groups, compact
+from operators.batch.event_batch import Column, EventBatch
+from operators.batch.groups import Groups, compact
 from operators.metrics.kind import typed_column
 
 ITEM_TYPES = ("string", "long", "double", "bool", "list")

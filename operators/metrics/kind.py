@@ -9,8 +9,8 @@ from typing import ClassVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from operators.event_batch import EventBatch
-from operators.groups import Groups
+from operators.batch.event_batch import EventBatch
+from operators.batch.groups import Groups
 
 Fields = dict[str, object]
 

@@ -9,8 +9,8 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from operators.event_batch import EventBatch
-from operators.groups import Groups
+from operators.batch.event_batch import EventBatch
+from operators.batch.groups import Groups
 from operators.metrics.kind import Aggregator, Fields, Kind, typed_column
 
 _NOTHING = b"\x00"

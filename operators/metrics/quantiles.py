@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from operators.event_batch import EventBatch
-from operators.groups import Groups
+from operators.batch.event_batch import EventBatch
+from operators.batch.groups import Groups
 from operators.metrics.kind import Aggregator, Fields, Kind, split_by_group, typed_column
 from sketches.quantiles import Quantiles
 

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from operators.event_batch import EventBatch
+from operators.batch.event_batch import EventBatch
+from operators.batch.groups import Groups
 from operators.expressions import Expression, compile_expression
-from operators.groups import Groups
 from operators.metrics.count import Count
 from operators.metrics.distinct import Distinct
 from operators.metrics.kind import Aggregator, Fields, Kind

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-from operators.event_batch import EventBatch
-from operators.groups import Groups
+from operators.batch.event_batch import EventBatch
+from operators.batch.groups import Groups
 from operators.metrics.kind import Aggregator, Fields, Kind, typed_column
 from sketches.exact_sum import ExactSum, exact_sums
 

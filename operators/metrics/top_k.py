@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from operators.event_batch import EventBatch
-from operators.groups import Groups
+from operators.batch.event_batch import EventBatch
+from operators.batch.groups import Groups
 from operators.metrics.items import check_item_columns, item_of, text_of, weight_checks, weighted_items
 from operators.metrics.kind import Aggregator, Fields, Kind
 from sketches.top_k import TopK

@@ -12,8 +12,8 @@ from operators.parsing.event_store import texts_from_spans
 from operators.parsing.events import Events, whole_payloads
 from operators.parsing.formats import CsvFormat
 from operators.parsing.parsed import FieldPaths, Parsed
+from operators.parsing.payloads import Payloads
 from operators.parsing.strict_json import integral_long
-from operators.payloads import Payloads
 
 _LONGEST_SHOWN = 40
 _BOOLS = {"true": True, "1": True, "false": False, "0": False}

@@ -9,7 +9,7 @@ import polars as pl
 import pyarrow as pa
 
 from operators.parsing.parsed import Reject
-from operators.payloads import Payloads
+from operators.parsing.payloads import Payloads
 
 _NEWLINE, _CARRIAGE_RETURN, _SPACE, _FIRST_NON_ASCII = 10, 13, 32, 128
 

@@ -18,9 +18,9 @@ from operators.parsing.event_store import EventStore
 from operators.parsing.events import Events, lines_of, whole_payloads
 from operators.parsing.json_template import learn_template
 from operators.parsing.parsed import FieldPaths, Parsed, Reject
+from operators.parsing.payloads import Payloads
 from operators.parsing.strict_json import BadEvent, StrictJson, plan_leaves
 from operators.parsing.template_scan import TemplateScan
-from operators.payloads import Payloads
 
 FEWEST_TO_SCAN = 1000
 """Below this many lines, decoding them one by one is cheaper than setting up the arrays."""

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import polars as pl
 
-from operators.payloads import Payloads
+from operators.parsing.payloads import Payloads
 
 POLARS_TYPES: dict[str, type[pl.DataType]] = {
     "string": pl.String,

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from operators.parsing import CsvFormat, make_parser
 from operators.parsing.json_parser import JsonParser
-from operators.payloads import Payloads
+from operators.parsing.payloads import Payloads
 
 FIELDS = {
     "user": ("user", "string"),

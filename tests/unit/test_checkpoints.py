@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from flink_job.checkpoints import latest, restore_point, savepoint_folder
-from flink_job.pipeline import Pipeline
-from flink_job.pipeline_file import PipelineProblem
+from flink_job.embedded.checkpoints import latest, restore_point, savepoint_folder
+from flink_job.pipeline.reading import PipelineProblem
+from flink_job.pipeline.spec import Pipeline
 
 BEGAN_S = 1_000_000
 

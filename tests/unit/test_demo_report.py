@@ -16,8 +16,8 @@ from rich.console import Console
 from flink_job.demo.checks import latest
 from flink_job.demo.exact import SLIDING_MS, WHOLE_DAY_MS, ExactAnswers, exact_answers
 from flink_job.demo.memory import MemoryMeter, growth
-from flink_job.demo_report import Totals, report
-from flink_job.simulation import Simulation, SimulatorSpec
+from flink_job.demo.report import Totals, report
+from flink_job.simulation.simulation import Simulation, SimulatorSpec
 
 SPEC = SimulatorSpec(events=30_000, users=2_000, disorder="2s", bad_share=0.01)
 

@@ -17,9 +17,9 @@ import yaml
 from engine import Engine
 
 from flink_job.cli import main
-from flink_job.pipeline import Pipeline
-from flink_job.pipeline_file import load_pipeline
-from flink_job.simulation import Simulation
+from flink_job.pipeline.reading import load_pipeline
+from flink_job.pipeline.spec import Pipeline
+from flink_job.simulation.simulation import Simulation
 from operators.durations import parse_duration
 from operators.expressions import ExpressionError, compile_expression
 from operators.metrics import all_kinds
@@ -372,7 +372,7 @@ sys.path[:0] = [root, tests]
 import operators.metrics
 operators.metrics.__path__.append(folder)
 from engine import Engine
-from flink_job.pipeline import Pipeline
+from flink_job.pipeline.spec import Pipeline
 assert Pipeline.model_json_schema()["properties"]["metrics"]["items"]["discriminator"]["mapping"]["min"]
 engine = Engine(json.loads(plan), follow=True)
 def event(room, celsius, ms):

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from flink_job import doctor
-from flink_job.doctor import Finding
-from flink_job.environment import EnvironmentProblem, export_java, find_java
-from flink_job.ports import holder_of, is_free
+from flink_job.commands import doctor
+from flink_job.commands.doctor import Finding
+from flink_job.embedded.environment import EnvironmentProblem, export_java, find_java
+from flink_job.embedded.ports import holder_of, is_free
 
 
 def fake_java(home: Path, told: str) -> Path:

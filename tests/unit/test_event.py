@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from operators.event import EventSpec
+from operators.events.event import EventSpec
 
 FIELDS = {
     "user_id": "string",

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from operators.event_batch import Column, EventBatch, hashes_of, packed_strings
+from operators.batch.event_batch import Column, EventBatch, hashes_of, packed_strings
 from operators.expressions import compile_expression
 from sketches.hashing import hash_longs, hash_strings
 

@@ -7,8 +7,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from operators.event import EventSpec
-from operators.event_columns import EventColumns, Prepared
+from operators.events.event import EventSpec
+from operators.events.event_columns import EventColumns, Prepared
 
 NOW_MS = 1_700_000_000_000
 HOUR_MS = 3_600_000

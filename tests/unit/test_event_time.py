@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from operators.event_time import (
+from operators.events.event_time import (
     MAX_TIME_MS,
     MIN_TIME_MS,
     format_time,

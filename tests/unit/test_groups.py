@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from operators.event_batch import EventBatch
-from operators.groups import Groups, compact, key_codes, pair_codes, slice_codes
+from operators.batch.event_batch import EventBatch
+from operators.batch.groups import Groups, compact, key_codes, pair_codes, slice_codes
 
 ROWS = np.array([0, 2, 3, 5])
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from engine import NEVER_SETTLED, Engine
 
-from operators.ingest import Ingest
-from operators.payloads import Payloads
+from operators.ingest.ingest import Ingest
+from operators.ingest.source_batch import SourceBatch
+from operators.parsing.payloads import Payloads
 from operators.plan import Plan
 from operators.records import Beat, Envelope, decode_envelope, decode_record, encode
-from operators.source_batch import SourceBatch
 
 PUNCTUAL = {"out_of_orderness": "5ms", "idle_timeout": "40s"}
 

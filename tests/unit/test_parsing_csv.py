@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from operators.parsing import CsvFormat, FormatSpec, Parsed, header_columns, make_parser
-from operators.payloads import Payloads
+from operators.parsing.payloads import Payloads
 
 FIELDS = {"x": ("x", "double"), "id": ("id", "string"), "n": ("n", "long"), "ok": ("ok", "bool")}
 

@@ -12,8 +12,8 @@ import pytest
 from operators.parsing import Parsed, make_parser
 from operators.parsing.json_parser import JsonParser
 from operators.parsing.json_template import learn_template
+from operators.parsing.payloads import Payloads
 from operators.parsing.strict_json import plan_leaves
-from operators.payloads import Payloads
 
 FIELDS = {
     "user": ("user_id", "string"),

@@ -11,12 +11,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from operators.event_batch import EventBatch
+from operators.batch.event_batch import EventBatch
+from operators.ingest.partials import MetricPartials, session_stream, shard_of
 from operators.metric import Metric, resolve_metric
-from operators.partials import MetricPartials, session_stream, shard_of
 from operators.plan import Plan
 from operators.records import SessionRecord, SliceRecord, decode_record, shard_key, stream_of
-from operators.windows import SessionWindow
+from operators.windows.slices import SessionWindow
 from state.packed import unpack
 
 NEVER, ALWAYS = -(2**63), 2**63 - 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from operators.payloads import Payloads
+from operators.parsing.payloads import Payloads
 
 
 def contents(payloads: Payloads) -> list[bytes | None]:

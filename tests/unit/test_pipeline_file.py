@@ -11,8 +11,8 @@ import yaml
 from click.testing import CliRunner
 
 from flink_job.cli import main
-from flink_job.pipeline import Pipeline
-from flink_job.pipeline_file import PipelineProblem, load_pipeline
+from flink_job.pipeline.reading import PipelineProblem, load_pipeline
+from flink_job.pipeline.spec import Pipeline
 
 RIGHT: dict[str, Any] = {
     "name": "shop",

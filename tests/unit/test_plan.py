@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from operators.metrics import all_kinds
 from operators.plan import Plan
-from operators.windows import SessionWindow, TimeWindow
+from operators.windows.slices import SessionWindow, TimeWindow
 
 
 def plan(*metrics: dict[str, Any], **options: Any) -> dict[str, Any]:

@@ -138,7 +138,7 @@ def test_sketches_know_no_flink_and_only_the_job_knows_kafka() -> None:
 
 
 def test_the_connector_that_doctor_checks_is_the_one_that_maven_fetches() -> None:
-    from flink_job.doctor import JAR_CHECKSUMS
+    from flink_job.commands.doctor import JAR_CHECKSUMS
 
     pinned = re.search(
         r"<artifactId>(flink-sql-\S+?)</artifactId>\s*<version>(\S+?)</version>", text("pom.xml")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flink_job.embedded import reason_of
+from flink_job.embedded.job import reason_of
 
 PYTHON_IN_JAVA = """\
 org.apache.flink.runtime.taskmanager.AsynchronousException: Caught exception while processing timer.
@@ -15,14 +15,14 @@ Caused by: java.lang.RuntimeException: Error received from SDK harness for instr
   File "sdk_worker.py", line 311, in _execute
     response = task()
                ^^^^^^
-  File "operators/ingest_function.py", line 60, in eval
+  File "operators/ingest/ingest_function.py", line 60, in eval
     raise ValueError(
 KeyError: 'a'
 
 During handling of the above exception, another exception occurred:
 
 Traceback (most recent call last):
-  File "operators/ingest_function.py", line 62, in eval
+  File "operators/ingest/ingest_function.py", line 62, in eval
     batch.take(
 {error}
 

@@ -8,7 +8,7 @@ from itertools import combinations
 from operators.metric import Metric, resolve_metric
 from operators.plan import Plan
 from operators.records import LateCandidate
-from operators.results import ResultWriter, result_id
+from operators.windows.results import ResultWriter, result_id
 
 TUMBLING = {"type": "tumbling", "start_ms": 0, "end_ms": 60_000, "size_ms": 60_000}
 SESSION = {"type": "session", "start_ms": 0, "end_ms": 60_000, "gap_ms": 60_000}

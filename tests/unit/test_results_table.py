@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from flink_job.results_table import latest_results, result_tables
+from flink_job.commands.results_table import latest_results, result_tables
 
 MINUTE = 60_000
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from operators.silence import Silence
+from operators.windows.silence import Silence
 
 
 def test_a_pause_counts_from_the_last_sign_of_life_once_it_is_long_enough() -> None:

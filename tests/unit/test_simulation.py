@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from flink_job.simulation import Simulation, SimulatorSpec
+from flink_job.simulation.simulation import Simulation, SimulatorSpec
 
 ONE_BY_ONE = Simulation(SimulatorSpec(events=20_000, disorder="3s", bad_share=0.05))
 ALL = ONE_BY_ONE.chunk(0, 20_000)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from operators.watermarks import ALWAYS_MS, PartitionWatermarks
+from operators.ingest.watermarks import ALWAYS_MS, PartitionWatermarks
 
 IDLE_MS = 1000
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from operators.window_spec import WindowSpec
-from operators.windows import SessionWindow, TimeWindow
+from operators.windows.slices import SessionWindow, TimeWindow
+from operators.windows.window_spec import WindowSpec
 
 SPEC = TypeAdapter(WindowSpec)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from operators.windows import SessionWindow, SliceGrid, TimeWindow
+from operators.windows.slices import SessionWindow, SliceGrid, TimeWindow
 
 MINUTE = 60_000
 WINDOWS = [

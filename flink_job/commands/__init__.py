@@ -1,0 +1,1 @@
+"""What the commands do; `flink_job.cli` says how they are called."""

@@ -1,0 +1,47 @@
+"""What `sketchstream run` says at the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from flink_job.commands.results_table import latest_results, result_tables
+from flink_job.commands.run import Outcome
+from flink_job.pipeline.spec import Pipeline
+from flink_job.sinks.file_sink import read_lines
+from flink_job.sinks.print_sink import PrintSinkSpec
+
+
+def show(outcome: Outcome, pipeline: Pipeline, path: Path, console: Console) -> None:
+    """Print tables where results are to be printed, then the summary.
+
+    Args:
+        outcome: how the run ended.
+        pipeline: the pipeline.
+        path: its file.
+        console: where to print.
+    """
+    if isinstance(pipeline.sinks.results, PrintSinkSpec):
+        for table in result_tables(latest_results(read_lines(Path(outcome.folders["results"])))):
+            console.print(table)
+    rate = outcome.events / outcome.elapsed_s if outcome.elapsed_s else 0
+    rejected = sum(outcome.rejects.values())
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(outcome.rejects.items()))
+    ended = "is done" if outcome.finished else "was stopped"
+    console.print(
+        f"[bold]{pipeline.name}[/] {ended}: {outcome.events:,} events in "
+        f"{outcome.elapsed_s:.1f} s ({rate:,.0f}/s, start-up included), {outcome.results:,} results, "
+        f"{rejected:,} rejects{f' ({reasons})' if reasons else ''}, {outcome.late:,} late"
+    )
+    for output, folder in outcome.folders.items():
+        console.print(f"  {output}: {folder}", soft_wrap=True)
+    if not outcome.finished and outcome.savepoint is None:
+        console.print(
+            f"go on from the last checkpoint, if there is one: sketchstream run {path} --from latest"
+        )
+    if outcome.savepoint is not None:
+        console.print(
+            f"savepoint: {outcome.savepoint}\ngo on with: sketchstream run {path} --from latest",
+            soft_wrap=True,
+        )

@@ -1,0 +1,188 @@
+"""`sketchstream run`: a pipeline from start to end on this machine."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+
+from flink_job.commands.progress import follow
+from flink_job.embedded.checkpoints import restore_point, savepoint_folder
+from flink_job.embedded.environment import EnvironmentProblem
+from flink_job.embedded.job import EmbeddedJob, start
+from flink_job.embedded.ports import free_port, holder_of, is_free
+from flink_job.embedded.rest import FlinkUnreachable
+from flink_job.pipeline.reading import PipelineProblem
+from flink_job.pipeline.spec import Pipeline
+from flink_job.sinks.file_sink import FileSink, FileSinkSpec, parts, read_lines
+from flink_job.sources.opening import open_source
+
+OUTPUTS = ("results", "late", "rejects")
+DEFAULT_PORT = 8081
+_SAVEPOINT_TIMEOUT_S = 120
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        finished: whether the source was read to its end.
+        elapsed_s: how long the job took, start of the cluster included.
+        events: events read, rejected ones included; since the pipeline began, not since it was gone on with.
+        rejects: how many of them were rejected, by reason.
+        late: how many came too late.
+        results: how many results there are, revisions included.
+        savepoint: where a stopped run left its state; None where it had not begun to work.
+    """
+
+    finished: bool
+    elapsed_s: float
+    events: int
+    rejects: dict[str, int]
+    late: int
+    results: int
+    savepoint: str | None = None
+    folders: dict[str, str] = field(default_factory=dict)
+
+
+def run(
+    pipeline: Pipeline,
+    console: Console,
+    go_on: str | None = None,
+    port: int | None = None,
+    overwrite: bool = False,
+) -> Outcome:
+    """Run a pipeline in an embedded mini-cluster until it ends or is interrupted.
+
+    Args:
+        pipeline: the pipeline.
+        console: where progress is shown.
+        go_on: what to go on from: `latest`, or a checkpoint or savepoint; None to begin afresh.
+        port: the port of the web UI; None for 8081, or any free one where that is taken.
+        overwrite: whether a fresh run may clear output folders that hold results of an earlier one.
+
+    Raises:
+        PipelineProblem: where the pipeline cannot be run as it is.
+        SourceProblem: where the source cannot be read.
+        EnvironmentProblem: where something on this machine is in the way.
+        JobFailed: where the job fails.
+    """
+    port = _port(port)
+    restore = None if go_on is None else restore_point(pipeline, go_on)
+    source = open_source(pipeline, go_on is not None, console)
+    if restore is None:
+        _begin_afresh(pipeline, overwrite)
+    folders = {output: pipeline.output_folder(output) for output in OUTPUTS}
+    folders["totals"] = pipeline.run_folder() / "totals"
+    started = time.monotonic()
+    with _interrupts() as interrupted:
+        job = start(
+            pipeline, source, {name: FileSink(folder) for name, folder in folders.items()}, port, restore
+        )
+        console.print(
+            f"[bold]{pipeline.name}[/] runs as job {job.id}; web UI: {job.rest.address}", soft_wrap=True
+        )
+        follow(job, console, lambda: bool(interrupted))
+        finished, savepoint = _stop(job, pipeline, console) if interrupted else (True, None)
+        if finished:
+            job.wait()
+    events, rejects, late = _totals(folders)
+    return Outcome(
+        finished=finished,
+        elapsed_s=time.monotonic() - started,
+        events=events,
+        rejects=rejects,
+        late=late,
+        results=sum(1 for _ in read_lines(folders["results"])),
+        savepoint=savepoint,
+        folders={name: str(folder) for name, folder in folders.items() if name in OUTPUTS},
+    )
+
+
+def _port(wanted: int | None) -> int:
+    if wanted == 0:
+        return free_port()
+    port = DEFAULT_PORT if wanted is None else wanted
+    if is_free(port):
+        return port
+    if wanted is None:
+        return free_port()
+    holder = holder_of(port)
+    raise EnvironmentProblem(
+        f"port {port} for the web UI is taken{f' by {holder}' if holder else ''}",
+        "name another with --port, or --port 0 for any that is free",
+    )
+
+
+def _begin_afresh(pipeline: Pipeline, overwrite: bool) -> None:
+    """Clear what an earlier run left, but not what a user asked to be written unless told so."""
+    for output in OUTPUTS:
+        folder = pipeline.output_folder(output)
+        owned = not isinstance(getattr(pipeline.sinks, output), FileSinkSpec)
+        if not owned and not overwrite and parts(folder):
+            raise PipelineProblem(
+                f"sinks.{output}.path",
+                [f"{folder} holds what an earlier run wrote; go on with --from latest, or --overwrite it"],
+            )
+        for part in [*folder.glob("part-*"), *folder.glob(".part-*")]:
+            part.unlink()
+    run_folder = pipeline.run_folder()
+    run_folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(run_folder / "totals", ignore_errors=True)
+    (run_folder / "began").touch()
+
+
+@contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """Collect the first Ctrl-C or SIGTERM; a second one ends the process as usual."""
+    received: list[int] = []
+
+    def note(number: int, _: object) -> None:
+        received.append(number)
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+    before = {each: signal.signal(each, note) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def _stop(job: EmbeddedJob, pipeline: Pipeline, console: Console) -> tuple[bool, str | None]:
+    """Stop a job, behind a savepoint if it has begun to work.
+
+    Returns:
+        Whether it ended by itself meanwhile, and where the savepoint is, if there is one.
+    """
+    console.print("stopping with a savepoint; Ctrl-C again to leave at once")
+    try:
+        return False, job.rest.stop_with_savepoint(job.id, savepoint_folder(pipeline), _SAVEPOINT_TIMEOUT_S)
+    except FlinkUnreachable as problem:
+        try:
+            if job.rest.is_ending(job.id):
+                return True, None
+            job.rest.cancel(job.id)
+        except FlinkUnreachable:
+            return True, None
+        console.print(f"stopped without a savepoint: {problem}", soft_wrap=True)
+        return False, None
+
+
+def _totals(folders: dict[str, Path]) -> tuple[int, dict[str, int], int]:
+    """Return events, rejects by reason and late events, from what was written."""
+    rejects: dict[str, int] = {}
+    for line in read_lines(folders["rejects"]):
+        reason = json.loads(line)["reason"]
+        rejects[reason] = rejects.get(reason, 0) + 1
+    late = sum(json.loads(line).get("events", 1) for line in read_lines(folders["late"]))
+    return sum(int(line) for line in read_lines(folders["totals"])), rejects, late

@@ -1,0 +1,141 @@
+"""Runs a job in an embedded mini-cluster: one JVM beside this process, Python workers beside that."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flink_job.embedded.environment import export_java
+from flink_job.embedded.rest import FlinkRest
+from flink_job.pipeline.spec import Pipeline
+from flink_job.settings import embedded_settings, job_settings
+from flink_job.sinks.sink import Sink
+from flink_job.sources.source import Source, SourceProblem
+
+if TYPE_CHECKING:
+    from pyflink.common import JobClient
+
+_ROOT = Path(__file__).resolve().parents[2]
+_PARALLELISM = 2
+_TRACEBACK = "Traceback (most recent call last):"
+_NAMED_ERROR = re.compile(r"(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*)(?:: (.*))?$")
+
+
+class JobFailed(Exception):
+    """A job that ended otherwise than by finishing or being stopped.
+
+    Attributes:
+        reason: one line.
+        log: the file that has all the rest.
+    """
+
+    def __init__(self, reason: str, log: Path) -> None:
+        super().__init__(reason)
+        self.reason, self.log = reason, log
+
+
+@dataclass(frozen=True)
+class EmbeddedJob:
+    """A job that was started.
+
+    Attributes:
+        client: waits for its end.
+        rest: its cluster's REST interface, which is also the address of the web UI.
+        id: the job's id.
+        log: the cluster's log.
+    """
+
+    client: JobClient
+    rest: FlinkRest
+    id: str
+    log: Path
+
+    def wait(self) -> None:
+        """Wait for the end.
+
+        Raises:
+            JobFailed: where the job did not finish.
+        """
+        from py4j.protocol import Py4JError, Py4JJavaError
+
+        try:
+            self.client.get_job_execution_result().result()
+        except Exception as problem:  # PyFlink raises what it makes of the Java exception
+            reason = reason_of(str(problem))
+            if isinstance(problem, Py4JError) and not isinstance(problem, Py4JJavaError):
+                reason = "the Java process is gone: it was killed, or the machine is out of memory"
+            raise JobFailed(reason, self.log) from None
+
+    def trouble(self) -> str:
+        """Return in one line why the job restarts, empty where it never did.
+
+        Raises:
+            JobFailed: where another attempt would fail in the same way, because the source cannot be read.
+        """
+        trace = self.rest.root_cause(self.id)
+        if f"{SourceProblem.__qualname__}: " in trace:
+            self.rest.cancel(self.id)
+            raise JobFailed(reason_of(trace), self.log)
+        return reason_of(trace) if trace else ""
+
+
+def start(
+    pipeline: Pipeline, source: Source, sinks: dict[str, Sink], port: int, restore: str | None
+) -> EmbeddedJob:
+    """Start a job.
+
+    Args:
+        pipeline: the pipeline.
+        source: where events come from.
+        sinks: where `results`, `late`, `rejects` and, if wanted, `totals` go.
+        port: the port of the web UI on localhost.
+        restore: the URI of the checkpoint or savepoint to go on from; None to begin afresh.
+    """
+    export_java()
+    # What fails is told in one line; PyFlink and py4j would log whole stack traces to the screen besides.
+    logging.disable(logging.ERROR)
+    logs = pipeline.run_folder() / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    os.environ["FLINK_LOG_DIR"] = str(logs)
+    # Otherwise workers would be threads of this process and share its interpreter lock.
+    os.environ["_python_worker_execution_mode"] = "process"  # noqa: SIM112 - Flink spells it so
+    # Workers find the packages where they are; shipping them as files would copy the whole checkout.
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
+
+    from pyflink.common import Configuration
+    from pyflink.datastream import StreamExecutionEnvironment
+
+    from flink_job.topology import build
+
+    settings = embedded_settings(port, pipeline.parallelism or _PARALLELISM) | job_settings(pipeline, source)
+    if restore is not None:
+        settings["execution.state-recovery.path"] = restore
+    configuration = Configuration()
+    for key, value in settings.items():
+        configuration.set_string(key, value)
+    env = StreamExecutionEnvironment.get_execution_environment(configuration)
+    build(pipeline, source, sinks, env, begun_ms=time.time_ns() // 1_000_000 if restore is None else None)
+    client = env.execute_async(pipeline.name)
+    log = max(logs.glob("*.log"), key=lambda path: path.stat().st_mtime_ns, default=logs)
+    return EmbeddedJob(client, FlinkRest(f"http://localhost:{port}"), str(client.get_job_id()), log)
+
+
+def reason_of(trace: str) -> str:
+    """Return the one line of a stack trace that says what went wrong.
+
+    It is the error of the last Python traceback if there is one, else the innermost Java cause.
+    """
+    python = trace.rpartition(_TRACEBACK)[2] if _TRACEBACK in trace else ""
+    # The frames of a traceback are indented; the first line that is not is the error.
+    for line in python.splitlines()[1:]:
+        if named := _NAMED_ERROR.match(line):
+            name, said = named[1], named[2] or ""
+            return said if name == SourceProblem.__qualname__ else f"{name}: {said}".removesuffix(": ")
+    lines = [line.strip() for line in trace.splitlines() if line.strip()]
+    causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
+    return (causes or lines or ["no reason given"])[-1 if causes else 0]

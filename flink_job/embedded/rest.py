@@ -1,0 +1,95 @@
+"""What the commands ask of Flink's REST interface."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.request
+from typing import Any
+from urllib.parse import quote
+
+
+class FlinkUnreachable(Exception):
+    """Nothing answers at the REST address, or not as expected."""
+
+
+class FlinkGone(FlinkUnreachable):
+    """Nothing listens at the REST address any more."""
+
+
+class FlinkRest:
+    """The REST interface of a cluster.
+
+    Args:
+        address: `http://host:port`.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+    def status(self, job: str) -> str:
+        """Return the job's state: RUNNING, FINISHED, FAILED, CANCELED and others."""
+        return self._get(f"/jobs/{job}")["state"]
+
+    def counters(self, job: str, names: tuple[str, ...]) -> dict[str, float]:
+        """Return the sum over all workers of each counter that is there, by the last part of its name."""
+        totals: dict[str, float] = {}
+        for vertex in self._get(f"/jobs/{job}")["vertices"]:
+            where = f"/jobs/{job}/vertices/{vertex['id']}/subtasks/metrics"
+            found = [m["id"] for m in self._get(where) if m["id"].rpartition(".")[2] in names]
+            if found:
+                for metric in self._get(f"{where}?get={quote(','.join(found))}"):
+                    name = metric["id"].rpartition(".")[2]
+                    amount = metric["min"] if name.endswith("_s") else metric["sum"]
+                    totals[name] = totals.get(name, 0) + amount
+        return totals
+
+    def root_cause(self, job: str) -> str:
+        """Return the stack trace of the job's failure, empty where there is none."""
+        history = self._get(f"/jobs/{job}/exceptions").get("exceptionHistory", {}).get("entries", [])
+        return history[0]["stacktrace"] if history else ""
+
+    def is_ending(self, job: str) -> bool:
+        """Return whether the job has ended, or parts of it have because their input did."""
+        answer = self._get(f"/jobs/{job}")
+        return answer["state"] == "FINISHED" or any(v["status"] == "FINISHED" for v in answer["vertices"])
+
+    def cancel(self, job: str) -> None:
+        """Ask for the job's end, at once and without a savepoint."""
+        self._call(f"/jobs/{job}?mode=cancel", None, method="PATCH")
+
+    def stop_with_savepoint(self, job: str, folder: str, timeout_s: float) -> str:
+        """Stop the job behind a savepoint and return where that is.
+
+        Raises:
+            FlinkUnreachable: where that does not succeed within the time.
+        """
+        body = {"targetDirectory": folder, "drain": False}
+        trigger = self._call(f"/jobs/{job}/stop", body)["request-id"]
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            answer = self._get(f"/jobs/{job}/savepoints/{trigger}")
+            if answer["status"]["id"] == "COMPLETED":
+                if "location" in answer["operation"]:
+                    return answer["operation"]["location"]
+                cause = answer["operation"].get("failure-cause", {}).get("class", "no reason given")
+                raise FlinkUnreachable(f"the savepoint failed: {cause}")
+            time.sleep(0.2)
+        raise FlinkUnreachable(f"no savepoint within {timeout_s:.0f} s")
+
+    def _get(self, path: str) -> Any:
+        return self._call(path, None)
+
+    def _call(self, path: str, body: dict[str, Any] | None, method: str | None = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(
+            self.address + path, data=data, headers={"Content-Type": "application/json"}, method=method
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return json.load(answer)
+        except (urllib.error.URLError, OSError, ValueError) as problem:
+            if isinstance(getattr(problem, "reason", problem), ConnectionError):
+                raise FlinkGone(f"{self.address}: {problem}") from problem
+            raise FlinkUnreachable(f"{self.address}{path}: {problem}") from problem

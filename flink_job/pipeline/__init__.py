@@ -1,0 +1,1 @@
+"""The pipeline file: its keys, how it is read, and what is said of one that is wrong."""

@@ -1,0 +1,1 @@
+"""A simulated shop: events that anyone can make again, byte for byte."""

@@ -1,0 +1,1 @@
+"""A batch of accepted events as columns, and the groups that its events are in."""

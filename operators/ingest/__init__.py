@@ -1,0 +1,1 @@
+"""The vectorised, stateless half of the job: from raw payloads to partial sketches."""

@@ -1,0 +1,153 @@
+"""Ingest: from raw payloads to an envelope of partials, rejects and a watermark; stateless, vectorised."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+import numpy as np
+
+from operators.batch.event_batch import EventBatch
+from operators.events.event_columns import EventColumns
+from operators.ingest.partials import MetricPartials, session_stream
+from operators.ingest.source_batch import SourceBatch, payload_fields
+from operators.ingest.watermarks import PartitionWatermarks
+from operators.parsing import Format, make_parser
+from operators.plan import Plan
+from operators.records import Beat, Envelope, encode, shard_key
+
+_encode_json = msgspec.json.encode
+
+
+class Ingest:
+    """Turns batches of payloads into envelopes.
+
+    Args:
+        plan: what an event is, and the metrics.
+        format: how a payload is to be read.
+        check_clock: whether the defaults of `min_time` and `max_future` apply; files are exempt.
+        expected_partitions: how many partitions this worker will hear from; None where that is not known.
+        afresh: whether the job starts without a former life, so that nothing can be late at first.
+    """
+
+    def __init__(
+        self, plan: Plan, format: Format, check_clock: bool, expected_partitions: int | None, afresh: bool
+    ) -> None:
+        """Compile everything once."""
+        event = plan.event_with_checks()
+        metrics = plan.resolved_metrics()
+        fields = {name: (field.path, field.type) for name, field in event.fields.items()}
+        self._parser = make_parser(format, fields)
+        self._columns = EventColumns(event)
+        self._by_record_time = event.time.field is None
+        # What a user wrote holds for any source; the defaults hold for sources that follow the wall clock.
+        self._check_max_future = check_clock or "max_future" in event.model_fields_set
+        self._check_min_time = check_clock or "min_time" in event.model_fields_set
+        self._metrics = [MetricPartials(metric) for metric in metrics]
+        self._watermarks = PartitionWatermarks(
+            event.out_of_orderness,
+            event.idle_timeout,
+            expected_partitions,
+            None if afresh else event.out_of_orderness + max(m.allowed_lateness_ms for m in metrics),
+        )
+        self._beats = list(_beats(metrics))
+        self._beat_every_ms = event.idle_timeout // 4 if event.on_idle == "advance" else None
+        self._beaten_ms: int | None = None
+
+    def take(self, source: SourceBatch, now_ms: int) -> tuple[int | None, Envelope]:
+        """Turn one batch into an envelope.
+
+        Args:
+            source: the payloads.
+            now_ms: the wall clock.
+
+        Returns:
+            The watermark after this batch in milliseconds, None while there is none, and the envelope.
+        """
+        parsed = self._parser.parse(source.payloads)
+        times = source.record_time_ms[parsed.row] if self._by_record_time else None
+        prepared = self._columns.prepare(
+            parsed.frame, times, now_ms, self._check_max_future, self._check_min_time
+        )
+        rows = parsed.row[prepared.keep]
+        index = None if parsed.index is None else parsed.index[prepared.keep]
+        batch = EventBatch(prepared.frame, prepared.time_ms)
+        watermark_ms = self._watermarks.observe(_newest(source, rows, prepared.time_ms), now_ms)
+        late_before_ms = self._watermarks.late_before_ms(now_ms)
+        raw = _RawEvents(source, rows, index)
+        records = self._due_beats(now_ms)
+        for metric in self._metrics:
+            records.extend(metric.records(batch, late_before_ms, raw, _origin(source)))
+        rejects = [_reject(source, r.row, r.index, r.reason, r.detail) for r in parsed.rejects]
+        for refused in prepared.rejected:
+            number = None if parsed.index is None else int(parsed.index[refused.row])
+            row = int(parsed.row[refused.row])
+            rejects.append(_reject(source, row, number, refused.reason, refused.detail))
+        return watermark_ms, Envelope(len(batch) + len(rejects), rejects, records)
+
+    def _due_beats(self, now_ms: int) -> list[tuple[str, bytes]]:
+        """Return a beat for every shard: at first, and now and then where silence is to be noticed."""
+        first = self._beaten_ms is None
+        again = (
+            not first and self._beat_every_ms is not None and now_ms - self._beaten_ms >= self._beat_every_ms
+        )
+        if not first and not again:
+            return []
+        self._beaten_ms = now_ms
+        return list(self._beats)
+
+
+class _RawEvents:
+    """Payload and position of the accepted events of a batch, each encoded once and only when asked for."""
+
+    def __init__(self, source: SourceBatch, rows: np.ndarray, index: np.ndarray | None) -> None:
+        self._source, self._rows, self._index = source, rows, index
+        self._encoded: dict[int, bytes] = {}
+
+    def __call__(self, event: int) -> bytes:
+        """Return the JSON object of an event."""
+        if event not in self._encoded:
+            row = int(self._rows[event])
+            index = None if self._index is None else int(self._index[event])
+            self._encoded[event] = _encode_json(_described(self._source, row, index))
+        return self._encoded[event]
+
+
+def _beats(metrics: tuple) -> Iterator[tuple[str, bytes]]:
+    beat = encode(Beat())
+    for metric in metrics:
+        streams = [metric.name] if metric.grid is not None else []
+        streams += [session_stream(metric, window) for window in metric.sessions]
+        for stream in streams:
+            for shard in range(metric.shards):
+                yield shard_key(stream, shard), beat
+
+
+def _newest(source: SourceBatch, rows: np.ndarray, time_ms: np.ndarray) -> dict[str, int]:
+    """Return the newest event time of each partition of a batch."""
+    if not len(time_ms):
+        return {}
+    if source.partitions is None:
+        return {source.partition_names[0]: int(time_ms.max())}
+    partitions = source.partitions[rows]
+    newest = np.full(len(source.partition_names), np.iinfo(np.int64).min)
+    np.maximum.at(newest, partitions, time_ms)
+    return {source.partition_names[p]: int(newest[p]) for p in np.unique(partitions).tolist()}
+
+
+def _origin(source: SourceBatch) -> bytes:
+    if not len(source.payloads):
+        return b"{}"
+    return _encode_json({"first": source.position(0), "last": source.position(len(source.payloads) - 1)})
+
+
+def _described(source: SourceBatch, row: int, index: int | None) -> dict[str, object]:
+    payload = source.payloads.payload(row)
+    if index is not None and payload is not None:
+        payload = [line for line in payload.split(b"\n") if line.strip()][index]
+    described = payload_fields(payload) | source.position(row)
+    return described if index is None else described | {"index": index}
+
+
+def _reject(source: SourceBatch, row: int, index: int | None, reason: str, detail: str) -> bytes:
+    return _encode_json({"reason": reason, "detail": detail} | _described(source, row, index))

@@ -1,0 +1,111 @@
+"""Ingest in Flink: a vectorised function over the source's rows, and the operator that unpacks envelopes."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+
+from pyflink.common import Row, Types
+from pyflink.datastream import OutputTag, ProcessFunction, RuntimeContext
+from pyflink.table import DataTypes, FunctionContext
+from pyflink.table.udf import ScalarFunction
+
+# Each worker process is one of several on the machine: one thread is its share. Read when polars is imported.
+os.environ.setdefault("POLARS_MAX_THREADS", "1")
+
+import pandas as pd
+from pydantic import TypeAdapter
+
+from operators.events.event_time import MIN_TIME_MS
+from operators.ingest.ingest import Ingest
+from operators.ingest.source_batch import Reader
+from operators.parsing import FormatSpec
+from operators.plan import Plan
+from operators.records import decode_envelope, encode
+
+ENVELOPE_TYPE = DataTypes.ROW(
+    [DataTypes.FIELD("watermark_ms", DataTypes.BIGINT()), DataTypes.FIELD("envelope", DataTypes.BYTES())]
+)
+RECORD_TYPE = Types.ROW([Types.STRING(), Types.PRIMITIVE_ARRAY(Types.BYTE())])
+REJECTS = OutputTag("rejects", Types.STRING())
+TOTALS = OutputTag("totals", Types.STRING())
+_FIRST_START_MS = 60_000
+
+
+class IngestFunction(ScalarFunction):
+    """Turns rows of the source's table into envelopes: one row carries it, the others are null.
+
+    Args:
+        plan_json: the plan, as JSON.
+        format_json: how payloads are to be read, as JSON.
+        reader: the source's part in the worker.
+        check_clock: whether `min_time` and `max_future` apply.
+        begun_ms: when the job was begun afresh, by the wall clock; None where it may have a former life. A
+            worker that starts much later is one that took the place of another.
+    """
+
+    def __init__(
+        self, plan_json: str, format_json: str, reader: Reader, check_clock: bool, begun_ms: int | None
+    ) -> None:
+        """Keep what is shipped to the workers."""
+        self._plan_json, self._format_json, self._reader = plan_json, format_json, reader
+        self._check_clock, self._begun_ms = check_clock, begun_ms
+
+    def open(self, function_context: FunctionContext) -> None:
+        """Compile the pipeline's expressions and parsers."""
+        afresh = self._begun_ms is not None and _now_ms() - self._begun_ms < _FIRST_START_MS
+        self._ingest = Ingest(
+            Plan.model_validate_json(self._plan_json),
+            TypeAdapter(FormatSpec).validate_json(self._format_json),
+            self._check_clock,
+            self._reader.expected_partitions,
+            afresh,
+        )
+        group = function_context.get_metric_group()
+        self._events, self._rejected = group.counter("events"), group.counter("rejected")
+        self._batches, self._busy_us = group.counter("batches"), group.counter("ingest_us")
+        self._watermark_ms = MIN_TIME_MS
+        group.gauge("watermark_s", lambda: self._watermark_ms // 1000)
+
+    def eval(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Ingest one Arrow batch of rows."""
+        watermarks = [self._watermark_ms] * len(rows)
+        envelopes: list[bytes | None] = [None] * len(rows)
+        columns = [rows[name] for name in rows.columns]
+        for number, source in self._reader.read(*columns):
+            started = time.perf_counter()
+            watermark_ms, envelope = self._ingest.take(source, _now_ms())
+            if watermark_ms is not None:
+                self._watermark_ms = max(watermark_ms, MIN_TIME_MS)
+            watermarks[number], envelopes[number] = self._watermark_ms, encode(envelope)
+            self._events.inc(envelope.events)
+            self._rejected.inc(len(envelope.rejects))
+            self._batches.inc()
+            self._busy_us.inc(int((time.perf_counter() - started) * 1e6))
+        return pd.DataFrame({"watermark_ms": watermarks, "envelope": envelopes})
+
+
+class Explode(ProcessFunction):
+    """Unpacks envelopes: records for the window operator, rejects in the side output `REJECTS`.
+
+    How many events each envelope is of goes to the side output `TOTALS`.
+    """
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        """Name the metrics."""
+        self._partials = runtime_context.get_metrics_group().counter("partials")
+
+    def process_element(self, value: Row, ctx: ProcessFunction.Context) -> Iterator:
+        """Unpack one envelope."""
+        envelope = decode_envelope(value[0])
+        self._partials.inc(len(envelope.records))
+        yield TOTALS, str(envelope.events)
+        for reject in envelope.rejects:
+            yield REJECTS, reject.decode()
+        for key, record in envelope.records:
+            yield Row(key, record)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

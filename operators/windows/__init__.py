@@ -1,0 +1,1 @@
+"""The stateful half of the job: merges partials in keyed state and answers windows."""

@@ -1,0 +1,212 @@
+"""Tumbling and sliding windows over mergeable partials: the logic of one metric, without an engine.
+
+Partials are merged into slices; a window that ends merges its slices and answers. What a shard did last (its
+*horizon*) is state, so that after a restart, when the engine's watermark starts anew from the minimum, an
+event that is late stays late and no window that was answered is opened again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from operators.metric import Metric
+from operators.records import Beat, SliceRecord
+from operators.windows.results import Result, ResultWriter
+from operators.windows.runner import Clock, Outputs, Timers
+from operators.windows.silence import Silence
+from operators.windows.slices import TimeWindow
+from state.clock_state import END_OF_TIME_MS, MIN_TIME_MS, ClockState
+from state.packed import Entry, unpack
+from state.window_state import WindowState
+
+
+class SketchWindow:
+    """Runs the tumbling and sliding windows of a metric.
+
+    Args:
+        metric: the metric; it has a grid.
+        writer: makes its results.
+        state: the slices of the current shard.
+        clock_state: what the current shard remembers of time.
+        timers: the timers of the current shard.
+        silence: what is known of the source's silence.
+    """
+
+    def __init__(
+        self,
+        metric: Metric,
+        writer: ResultWriter,
+        state: WindowState,
+        clock_state: ClockState,
+        timers: Timers,
+        silence: Silence,
+    ) -> None:
+        """Keep the parts; nothing is read yet."""
+        self._metric, self._grid, self._writer = metric, metric.grid, writer
+        self._state, self._clock, self._timers, self._silence = state, clock_state, timers, silence
+        self._merge = metric.aggregator.merge
+        self._counts_revisions = metric.allowed_lateness_ms > 0 or metric.emit_every_ms is not None
+
+    def on_record(self, record: SliceRecord | Beat, clock: Clock) -> Outputs:
+        """Merge partials, answer again what they change of windows that had ended, or call them late."""
+        watermark_ms = self._clock.watermark(clock.watermark_ms)
+        look_again_ms = self._silence.heard(clock.now_ms)
+        if look_again_ms is not None:
+            self._timers.at_processing_time(look_again_ms)
+        if isinstance(record, SliceRecord):
+            fresh = unpack(record.packed)
+            if self._grid.last_needed_ms(record.slice_end_ms) <= watermark_ms:
+                if not self._metric.sessions:  # they are still open when these windows are closed
+                    counts = {key: entry.events for key, entry in fresh.items()}
+                    yield from self._writer.late(record.candidates, counts, record.origin, watermark_ms)
+            else:
+                self._state.merge(record.slice_end_ms, fresh, self._merge)
+                yield from self._answer_again(record.slice_end_ms, fresh, watermark_ms)
+                self._ask_for_early_results(clock.now_ms)
+        self._schedule(watermark_ms)
+
+    def on_event_time(self, time_ms: int, clock: Clock) -> Outputs:
+        """Answer the windows that end and forget what no window needs any more.
+
+        All that is due by the current watermark is done at the first timer: nothing can come in between, and
+        a watermark that jumps over a thousand windows costs one call.
+        """
+        watermark_ms = max(time_ms, clock.watermark_ms)
+        yield from self._advance(watermark_ms)
+        self._schedule(watermark_ms)
+
+    def on_processing_time(self, time_ms: int, clock: Clock) -> Outputs:
+        """Report open windows early, and go on through a silence."""
+        watermark_ms = self._clock.watermark(clock.watermark_ms)
+        silent_ms = self._silence.length_ms(clock.now_ms, self._clock.silent_until())
+        if silent_ms and watermark_ms > MIN_TIME_MS:
+            watermark_ms += silent_ms
+            self._clock.set_silent_until(clock.now_ms)
+            yield from self._advance(watermark_ms)
+        if self._metric.emit_every_ms is not None and time_ms % self._metric.emit_every_ms == 0:
+            yield from self._report_early(watermark_ms)
+        look_again_ms = self._silence.look_again_ms(clock.now_ms)
+        if look_again_ms is not None and self._state.slice_ends():
+            self._timers.at_processing_time(look_again_ms)
+
+    def open_windows(self) -> int:
+        """Return how many windows of how many keys of the current shard have events and have not ended.
+
+        A window is counted at the first of its slices that has the key. It has ended once the watermark is at
+        its last millisecond, the one before its end.
+        """
+        count, open_from_ms = 0, self._clock.horizon() + 2
+        uncounted: dict[tuple[TimeWindow, bytes], int] = {}
+        for slice_end in self._state.slice_ends():
+            keys = self._state.keys(slice_end)
+            for window in self._grid.windows:
+                ends = self._grid.ends_over(window, slice_end)
+                for key in keys:
+                    first = window.first_end_at_or_after(
+                        max(ends[0], uncounted.get((window, key), open_from_ms))
+                    )
+                    count += len(range(first, ends.stop, window.every_ms))
+                    uncounted[window, key] = max(ends[-1] + 1, open_from_ms)
+        return count
+
+    def _advance(self, to_ms: int) -> Outputs:
+        """Do, in the order of time, all that is due after the horizon and up to `to_ms`."""
+        horizon = self._clock.horizon()
+        if to_ms <= horizon:
+            return
+        slice_ends = self._state.slice_ends()
+        if to_ms == END_OF_TIME_MS:  # the input's end is no time: a job that goes on later has more
+            to_ms = self._grid.last_needed_ms(slice_ends[-1]) if slice_ends else horizon
+        for end, window in self._ending(slice_ends, horizon, to_ms):
+            yield from self._answer(window, end, final=True)
+        if self._counts_revisions:
+            lateness = self._metric.allowed_lateness_ms
+            for end, window in self._ending(slice_ends, horizon - lateness, to_ms - lateness):
+                self._state.drop_revisions(window.name, end)
+        for slice_end in slice_ends:
+            if self._grid.last_needed_ms(slice_end) > to_ms:
+                break
+            self._state.drop(slice_end)
+        self._clock.set_horizon(to_ms)
+
+    def _answer_again(self, slice_end: int, keys: Iterable[bytes], watermark_ms: int) -> Outputs:
+        """Answer, for the keys that changed, the windows that had ended but still take events."""
+        if not self._metric.allowed_lateness_ms:
+            return
+        for window in self._grid.windows:
+            for end in self._grid.ends_over(window, slice_end):
+                if end - 1 <= watermark_ms < end - 1 + self._metric.allowed_lateness_ms:
+                    yield from self._answer(window, end, final=True, keys=list(keys))
+
+    def _report_early(self, watermark_ms: int) -> Outputs:
+        for end, window in self._ending(self._state.slice_ends(), watermark_ms, END_OF_TIME_MS):
+            yield from self._answer(window, end, final=False)
+
+    def _answer(self, window: TimeWindow, end: int, final: bool, keys: list[bytes] | None = None) -> Outputs:
+        merged: dict[bytes, Entry] = {}
+        for slice_end in self._state.slice_ends(*self._grid.slices_of(window, end)):
+            for key, entry in self._state.read(slice_end, keys).items():
+                held = merged.get(key)
+                merged[key] = entry if held is None else self._both(held, entry)
+        sent = self._state.revisions(window.name, end) if self._counts_revisions else {}
+        described = window.describe(end)
+        for key, entry in merged.items():
+            last_revision, last_events = sent.get(key, (-1, 0))
+            if final or entry.events != last_events:
+                sent[key] = (last_revision + 1, entry.events)
+                yield self._result(key, described, entry, last_revision + 1, final)
+        if self._counts_revisions:
+            self._state.set_revisions(window.name, end, sent)
+
+    def _result(
+        self, key: bytes, window: dict[str, int | str], entry: Entry, revision: int, final: bool
+    ) -> Result:
+        return self._writer.result(key, window, entry.events, entry.partial, revision, final)
+
+    def _both(self, one: Entry, other: Entry) -> Entry:
+        return Entry(one.events + other.events, self._merge(one.partial, other.partial))
+
+    def _ending(self, slice_ends: list[int], after_ms: int, up_to_ms: int) -> list[tuple[int, TimeWindow]]:
+        """Return the windows over these slices whose last millisecond is in `(after_ms, up_to_ms]`."""
+        ends = [
+            (end, window)
+            for window in self._grid.windows
+            for end in self._grid.ends_between(window, slice_ends, after_ms + 1, up_to_ms + 1)
+        ]
+        return sorted(ends, key=lambda pair: pair[0])
+
+    def _ask_for_early_results(self, now_ms: int) -> None:
+        every = self._metric.emit_every_ms
+        if every is not None:
+            self._timers.at_processing_time((now_ms // every + 1) * every)
+
+    def _schedule(self, watermark_ms: int) -> None:
+        """Ask for the next time something is due here, and for the next boundary even if nothing is.
+
+        The second keeps the horizon of shards without data up to date: what is late for one is late for all.
+        """
+        started = watermark_ms > MIN_TIME_MS
+        first_of_all = MIN_TIME_MS + 1
+        due = [
+            self._next_due(watermark_ms),
+            self._grid.next_boundary(watermark_ms) if started else first_of_all,
+        ]
+        for time_ms in due:
+            if time_ms is not None and time_ms < END_OF_TIME_MS:
+                self._timers.at_event_time(time_ms)
+
+    def _next_due(self, watermark_ms: int) -> int | None:
+        """Return the first watermark after this one at which a window over existing slices ends or closes."""
+        slice_ends = self._state.slice_ends()
+        lateness = self._metric.allowed_lateness_ms
+        due = [
+            end - 1 + delay
+            for window in self._grid.windows
+            for delay in {0, lateness}
+            for end in self._first(window, slice_ends, watermark_ms - delay)
+        ]
+        return min(due, default=None)
+
+    def _first(self, window: TimeWindow, slice_ends: list[int], after_ms: int) -> list[int]:
+        ends = self._grid.ends_between(window, slice_ends, after_ms + 1, END_OF_TIME_MS)
+        return [end for end, _ in zip(ends, (None,), strict=False)]
