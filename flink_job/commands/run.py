@@ -14,6 +14,7 @@ from pathlib import Path
 from rich.console import Console
 
 from flink_job.commands.progress import follow
+from flink_job.embedded.began import write_began
 from flink_job.embedded.checkpoints import restore_point, savepoint_folder
 from flink_job.embedded.environment import EnvironmentProblem
 from flink_job.embedded.job import EmbeddedJob, start
@@ -137,7 +138,7 @@ def _begin_afresh(pipeline: Pipeline, overwrite: bool) -> None:
     run_folder = pipeline.run_folder()
     run_folder.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(run_folder / "totals", ignore_errors=True)
-    (run_folder / "began").touch()
+    write_began(pipeline)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
+from flink_job.embedded.began import began_file, expect_same_shape
 from flink_job.pipeline.reading import PipelineProblem
 from flink_job.pipeline.spec import Pipeline
 
@@ -24,8 +25,9 @@ def restore_point(pipeline: Pipeline, wanted: str) -> str:
         wanted: `latest`, or the path or URI of a checkpoint or savepoint.
 
     Raises:
-        PipelineProblem: where there is none.
+        PipelineProblem: where there is none, or its state is of another shape than the pipeline.
     """
+    expect_same_shape(pipeline)
     if wanted == "latest":
         return latest(pipeline).as_uri()
     if "://" in wanted and not wanted.startswith("file:"):
@@ -47,7 +49,7 @@ def latest(pipeline: Pipeline) -> Path:
     uri = pipeline.checkpoint_uri()
     if not uri.startswith("file:"):
         raise PipelineProblem("--from latest", [f"checkpoints are in {uri}; name the one to go on from"])
-    began = pipeline.run_folder() / "began"
+    began = began_file(pipeline)
     began_ns = began.stat().st_mtime_ns if began.is_file() else 0
     found = [path for path in _local(uri).glob(f"*/*/{_METADATA}") if path.stat().st_mtime_ns >= began_ns]
     if not found:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import polars as pl
@@ -32,6 +32,7 @@ class Frequency(Kind):
     epsilon: float = Field(0.005, gt=0, lt=1)
     delta: float = Field(0.01, gt=0, lt=1)
     weight: str | None = None
+    answer_options: ClassVar[frozenset[str]] = frozenset({"ask"})
 
     def build(self, columns: Mapping[str, str]) -> Aggregator:
         """Return the counter of the column's items."""

@@ -23,6 +23,9 @@ class Kind(BaseModel, ABC):
     exact: ClassVar[bool] = False
     """True where the answer has no error."""
 
+    answer_options: ClassVar[frozenset[str]] = frozenset()
+    """Options that shape answers only, not what is kept: a job that goes on may have others."""
+
     @abstractmethod
     def build(self, columns: Mapping[str, str]) -> Aggregator:
         """Return what computes this metric.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -25,6 +25,7 @@ class QuantilesOptions(Kind):
     of: str
     at: Annotated[tuple[Rank, ...], Field(min_length=1)] = (0.5, 0.95, 0.99)
     k: int = Field(200, ge=8, le=65535)
+    answer_options: ClassVar[frozenset[str]] = frozenset({"at"})
 
     def build(self, columns: Mapping[str, str]) -> Aggregator:
         """Return the aggregator of the column."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -27,6 +27,7 @@ class TopItems(Kind):
     k: int = Field(10, ge=1, le=1000)
     weight: str | None = None
     lg_max_map_size: int = Field(12, ge=5, le=20)
+    answer_options: ClassVar[frozenset[str]] = frozenset({"k"})
 
     def build(self, columns: Mapping[str, str]) -> Aggregator:
         """Return the aggregator of the column's items."""

@@ -84,6 +84,8 @@ class WindowFunction(KeyedProcessFunction):
 
     def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator:
         """Do what is due."""
+        if stream_of(ctx.get_current_key()) not in self._runners:
+            return  # of a metric that was taken out of the pipeline
         runner, clock = self._at(ctx.get_current_key(), ctx.timer_service())
         if ctx.time_domain() == TimeDomain.EVENT_TIME:
             yield from self._emit(runner.on_event_time(timestamp, clock))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from flink_job.embedded.began import began_file, write_began
 from flink_job.embedded.checkpoints import latest, restore_point, savepoint_folder
 from flink_job.pipeline.reading import PipelineProblem
 from flink_job.pipeline.spec import Pipeline
@@ -40,7 +41,9 @@ def leave(folder: Path, at_s: float, name: str = "_metadata") -> Path:
 
 
 def begin(pipeline: Pipeline, at_s: float) -> Path:
-    leave(pipeline.run_folder(), at_s, "began")
+    pipeline.run_folder().mkdir(parents=True, exist_ok=True)
+    write_began(pipeline)
+    os.utime(began_file(pipeline), (at_s, at_s))
     return pipeline.run_folder() / "checkpoints"
 
 
@@ -101,3 +104,40 @@ def test_savepoints_are_beside_the_checkpoints(pipeline: Pipeline, tmp_path: Pat
     begin(elsewhere, BEGAN_S)
     saved = leave(tmp_path / "elsewhere" / "savepoints" / "savepoint-1", BEGAN_S + 1)
     assert latest(elsewhere) == saved
+
+
+def changed(metrics: list[dict[str, object]], **keys: object) -> Pipeline:
+    windows = [{"tumbling": "1m"}]
+    document = made().model_dump(mode="json", by_alias=True, exclude_unset=True)
+    return Pipeline.model_validate(
+        document | {"metrics": [{"windows": windows, **metric} for metric in metrics]} | keys
+    )
+
+
+USERS = {"name": "users", "kind": "distinct", "of": "u", "lg_k": 12}
+ASKED = {"name": "asked", "kind": "frequency", "of": "u", "ask": ["a"]}
+
+
+@pytest.mark.parametrize(
+    ("metric", "message"),
+    [
+        ({**USERS, "lg_k": 14}, "metrics.users.lg_k: was 12 when the run began, is 14 now"),
+        ({**USERS, "by": ["u"]}, r"metrics.users.by: was \[\] when the run began, is \['u'\] now"),
+        ({**USERS, "where": "u != ''"}, "metrics.users.where: was None"),
+        ({**USERS, "windows": [{"tumbling": "2m"}]}, "metrics.users.windows: was"),
+        ({"name": "users", "kind": "count"}, "metrics.users.kind: was 'distinct'"),
+    ],
+)
+def test_a_metric_whose_state_would_be_read_as_another_is_refused(pipeline, metric, message) -> None:
+    begun = changed([USERS, ASKED])
+    leave(begin(begun, BEGAN_S) / "job1" / "chk-1", BEGAN_S + 1)
+    with pytest.raises(PipelineProblem, match=message):
+        restore_point(changed([metric]), "latest")
+
+
+def test_metrics_may_come_and_go_and_answers_be_asked_differently(pipeline) -> None:
+    begun = changed([USERS, ASKED])
+    newest = leave(begin(begun, BEGAN_S) / "job1" / "chk-1", BEGAN_S + 1)
+    count = {"name": "n", "kind": "count"}
+    now = changed([{**ASKED, "ask": ["b"]}, count], allowed_lateness="1m", emit_every="5s", parallelism=1)
+    assert restore_point(now, "latest") == newest.as_uri()
