@@ -1,7 +1,7 @@
 # Everything a developer types. `make` alone says what there is.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint format bench doctor jars lock clean
+.PHONY: help setup demo test test-slow test-all lint format bench doctor jars lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -41,8 +41,10 @@ demo: setup  ## show a pipeline at work on this machine, with nothing else to in
 test: setup  ## the quick tests; ends with what was skipped and why
 	@$(BIN)/pytest -m "not slow" -rs; status=$$?; $(MAKE) --no-print-directory missing; exit $$status
 
-test-all: setup  ## every test, the slow ones too
-	@$(BIN)/pytest -rs; status=$$?; $(MAKE) --no-print-directory missing; exit $$status
+test-slow: setup  ## the slow tests alone
+	@$(BIN)/pytest -m slow -rs; status=$$?; $(MAKE) --no-print-directory missing; exit $$status
+
+test-all: test test-slow  ## every test, the slow ones too
 
 lint: setup  ## style, format and the direction of imports
 	$(BIN)/ruff check .

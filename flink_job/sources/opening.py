@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
+from flink_job.pipeline.reading import PipelineProblem
 from flink_job.pipeline.spec import Pipeline
 from flink_job.simulation.simulation import SimulatorSpec
 from flink_job.sources.file_source import FileSource
@@ -21,8 +22,11 @@ def open_source(pipeline: Pipeline, go_on: bool, console: Console) -> Source:
         console: where progress is shown.
 
     Raises:
+        PipelineProblem: where the pipeline asks for what this version cannot run.
         SourceProblem: where the source cannot be read.
     """
+    if beyond := pipeline.beyond_this_version():
+        raise PipelineProblem(pipeline.name, beyond)
     if isinstance(pipeline.source, SimulatorSpec):
         return SimulatorSource(pipeline.source)
     columns = (TextColumn("cutting {task.description}"), BarColumn(), DownloadColumn())

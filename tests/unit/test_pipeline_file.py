@@ -32,7 +32,7 @@ WRONG: list[tuple[str, Any, list[str]]] = [
     ("paralelism", 2, ["paralelism: unknown key", "did you mean parallelism?"]),
     ("source.glob", "*", ["source.glob: unknown key", "chunk_bytes"]),
     ("source.type", "ftp", ["source: ", "file, simulator", "'ftp'"]),
-    ("source.type", GONE, ["source: type is missing", "file, simulator"]),
+    ("source.type", GONE, ["source: type is missing", "file, kafka, simulator"]),
     ("source.path", GONE, ["source.path: is missing"]),
     ("source.format", "xml", ["source.format", "json", "csv", "'xml'"]),
     ("source.chunk_bytes", "big", ["source.chunk_bytes: ", "integer", "'big'"]),

@@ -1,0 +1,25 @@
+"""The options of a sink `{type: kafka}`: checked like all others; this version does not write Kafka yet."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from flink_job.sources.kafka_spec import Brokers, Name
+
+
+class KafkaSinkSpec(BaseModel):
+    """Options of a sink `{type: kafka}`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    type: Literal["kafka"]
+    topic: Name
+    brokers: Brokers | None = Field(None, description="Default: those of a Kafka source.")
+    properties: dict[str, str] = Field(default_factory=dict, description="Passed on to the Kafka client.")
+
+
+class ResultKafkaSinkSpec(KafkaSinkSpec):
+    """Options of a sink `{type: kafka}` for results."""
+
+    with_sketch: bool = Field(False, description="Whether results carry the sketch's own image in base64.")

@@ -1,0 +1,54 @@
+"""The options of `source: {type: kafka}`: checked like all others; this version does not read Kafka yet."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from operators.parsing import FormatSpec
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
+Brokers = Annotated[
+    str, Field(pattern=r"^[^\s,:]+:[0-9]{1,5}(,[^\s,:]+:[0-9]{1,5})*$", description="host:port, by commas.")
+]
+_STARTS = ("earliest", "latest", "committed")
+
+
+class KafkaSourceSpec(BaseModel):
+    """Options of `source: {type: kafka}`; one of `topic`, `topics` and `pattern` names what is read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    type: Literal["kafka"]
+    brokers: Brokers
+    topic: Name | None = None
+    topics: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None
+    pattern: str | None = Field(None, min_length=1, description="A regular expression of topic names.")
+    group: Name | None = Field(None, description="Consumer group; default: the pipeline's name.")
+    start: str = Field("earliest", description="earliest, latest, committed, or an ISO time.")
+    stop: Literal["never", "latest"] = "never"
+    format: FormatSpec = "json"
+    properties: dict[str, str] = Field(default_factory=dict, description="Passed on to the Kafka client.")
+
+    @field_validator("start", mode="before")
+    @classmethod
+    def _start_is_known(cls, start: object) -> object:
+        if isinstance(start, date):  # YAML reads a bare time as one
+            return start.isoformat()
+        if isinstance(start, str) and start not in _STARTS:
+            try:
+                datetime.fromisoformat(start.replace("Z", "+00:00"))
+            except ValueError:
+                allowed = f"{', '.join(_STARTS)} or an ISO time such as 2026-01-01T00:00:00Z"
+                raise ValueError(f"expected {allowed}, got {start!r:.60}") from None
+        return start
+
+    @model_validator(mode="after")
+    def _one_way_to_name_topics(self) -> KafkaSourceSpec:
+        named = [key for key in ("topic", "topics", "pattern") if getattr(self, key) is not None]
+        if len(named) != 1:
+            raise ValueError(
+                f"expected one of topic, topics and pattern, got {' and '.join(named) or 'none'}"
+            )
+        return self
