@@ -75,7 +75,10 @@ def run(
 ) -> None:
     """Run a pipeline on this machine until it ends, or Ctrl-C stops it."""
     pipeline = load_pipeline(pipeline_path, overrides)
-    outcome = _run(pipeline, _screen(as_json), go_on, port, overwrite)
+    again = [str(pipeline_path), *(f"--set={override}" for override in overrides)]
+    again += [] if port is None else [f"--port={port}"]
+    again += ["--json"] if as_json else []
+    outcome = _run(pipeline, _screen(as_json), go_on, port, overwrite, again)
     if as_json:
         click.echo(json.dumps(asdict(outcome)))
         return
@@ -198,13 +201,30 @@ def _screen(stderr: bool = False) -> Console:
     return screen if screen.is_terminal else Console(stderr=stderr, width=_WIDTH)
 
 
-def _run(pipeline: Pipeline, console: Console, go_on: str | None, port: int | None, overwrite: bool) -> Any:
-    """Run a pipeline; a failed job ends the process with its reason."""
+def _run(
+    pipeline: Pipeline,
+    console: Console,
+    go_on: str | None,
+    port: int | None,
+    overwrite: bool,
+    again: list[str] | None = None,
+) -> Any:
+    """Run a pipeline; a failed job ends the process with its reason.
+
+    Where the Java process is lost, `again` are the arguments with which `run` goes on by itself.
+    """
+    from flink_job.commands.revival import revive
     from flink_job.commands.run import run as run_pipeline
-    from flink_job.embedded.job import JobFailed
+    from flink_job.embedded.job import JavaGone, JobFailed
 
     try:
         return run_pipeline(pipeline, console, go_on, port, overwrite)
     except JobFailed as problem:
+        if isinstance(problem, JavaGone) and again is not None:
+            revive(pipeline, again)
         click.echo(f"{pipeline.name} failed: {problem.reason}\nthe whole story: {problem.log}", err=True)
         sys.exit(_FAILED)
+
+
+if __name__ == "__main__":
+    main()

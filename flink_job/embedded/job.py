@@ -39,6 +39,10 @@ class JobFailed(Exception):
         self.reason, self.log = reason, log
 
 
+class JavaGone(JobFailed):
+    """The Java process died under the job; its checkpoints are whole."""
+
+
 @dataclass(frozen=True)
 class EmbeddedJob:
     """A job that was started.
@@ -59,6 +63,7 @@ class EmbeddedJob:
         """Wait for the end.
 
         Raises:
+            JavaGone: where the Java process died.
             JobFailed: where the job did not finish.
         """
         from py4j.protocol import Py4JError, Py4JJavaError
@@ -66,10 +71,12 @@ class EmbeddedJob:
         try:
             self.client.get_job_execution_result().result()
         except Exception as problem:  # PyFlink raises what it makes of the Java exception
-            reason = reason_of(str(problem))
             if isinstance(problem, Py4JError) and not isinstance(problem, Py4JJavaError):
-                reason = "the Java process is gone: it was killed, or the machine is out of memory"
-            raise JobFailed(reason, self.log) from None
+                raise JavaGone(
+                    "the Java process is gone: it was killed or crashed, or the machine is out of memory",
+                    self.log,
+                ) from None
+            raise JobFailed(reason_of(str(problem)), self.log) from None
 
     def trouble(self) -> str:
         """Return in one line why the job restarts, empty where it never did.
@@ -102,6 +109,9 @@ def start(
     logs = pipeline.run_folder() / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     os.environ["FLINK_LOG_DIR"] = str(logs)
+    if " " not in str(logs):  # PyFlink splits these at blanks
+        crash_report = f"-XX:ErrorFile={logs}/java-crash-%p.log"
+        os.environ["JVM_ARGS"] = " ".join(filter(None, (os.environ.get("JVM_ARGS"), crash_report)))
     # Otherwise workers would be threads of this process and share its interpreter lock.
     os.environ["_python_worker_execution_mode"] = "process"  # noqa: SIM112 - Flink spells it so
     # Workers find the packages where they are; shipping them as files would copy the whole checkout.

@@ -185,8 +185,7 @@ def test_a_worker_that_is_killed_is_replaced_and_the_results_are_the_same(
     expect_the_same(folder, undisturbed)
 
 
-@pytest.mark.slow
-def test_a_java_process_that_is_killed_is_told_in_a_line_and_the_run_goes_on_to_the_same_results(
+def test_a_java_process_that_is_killed_is_replaced_and_the_results_are_the_same(
     tmp_path: Path, undisturbed: Written
 ) -> None:
     folder = prepared(tmp_path)
@@ -194,14 +193,24 @@ def test_a_java_process_that_is_killed_is_told_in_a_line_and_the_run_goes_on_to_
     try:
         await_output(run, folder)
         os.kill(run.java()[0], signal.SIGKILL)
+        outcome = run.outcome()
+        assert run.err.count("the Java process is gone; going on from ") == 1 and "Traceback" not in run.err
+        assert is_gone(run)
+    finally:
+        run.clean_up()
+    assert outcome["finished"] is True
+    expect_the_same(folder, undisturbed)
+
+
+@pytest.mark.slow
+def test_a_java_process_that_is_killed_before_its_first_checkpoint_is_told_in_a_line(tmp_path: Path) -> None:
+    folder = prepared(tmp_path)
+    run = start(folder, "--set", "checkpoints.every=1h")
+    try:
+        wait_for(lambda: run.workers(), "workers", lambda: run.process.poll() is None)
+        os.kill(run.java()[0], signal.SIGKILL)
         assert run.wait() == 1
         assert "recovery failed: the Java process is gone" in run.err and "Traceback" not in run.err
         assert is_gone(run)
     finally:
         run.clean_up()
-    run = start(folder, "--from", "latest")
-    try:
-        run.outcome()
-    finally:
-        run.clean_up()
-    expect_the_same(folder, undisturbed)
