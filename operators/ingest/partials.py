@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from zlib import crc32
 
 import numpy as np
@@ -51,27 +52,18 @@ class MetricPartials:
         if not len(batch) or (rows is not None and not len(rows)):
             return
         late = _LateEvents(batch, rows, events, late_before_ms, raw)
-        codes, keys = key_codes(batch, metric.by, rows)
+        selected = _Selected(batch, rows, *key_codes(batch, metric.by, rows), late, origin)
         if metric.grid is not None:
-            yield from self._slices(batch, rows, codes, keys, late, origin)
+            yield from self._slices(selected)
         for window, stream in self._sessions:
-            yield from self._local_sessions(window, stream, batch, rows, codes, keys, late, origin)
+            yield from self._local_sessions(selected, window, stream)
 
-    def _slices(
-        self,
-        batch: EventBatch,
-        rows: np.ndarray | None,
-        codes: np.ndarray | None,
-        keys: list[bytes],
-        late: _LateEvents,
-        origin: bytes,
-    ) -> Iterator[tuple[str, bytes]]:
-        metric = self._metric
-        times = batch.time_ms if rows is None else batch.time_ms[rows]
-        slices, slice_ends = slice_codes(times, metric.grid.slice_ms)
-        ids, key_numbers, slice_numbers = pair_codes(codes, len(keys), slices, len(slice_ends))
-        groups = Groups(len(key_numbers), rows, ids, len(batch))
-        partials = metric.aggregator.partials(batch, groups)
+    def _slices(self, selected: _Selected) -> Iterator[tuple[str, bytes]]:
+        metric, keys, late = self._metric, selected.keys, selected.late
+        slices, slice_ends = slice_codes(selected.times, metric.grid.slice_ms)
+        ids, key_numbers, slice_numbers = pair_codes(selected.codes, len(keys), slices, len(slice_ends))
+        groups = selected.groups(len(key_numbers), ids)
+        partials = metric.aggregator.partials(selected.batch, groups)
         packed: dict[tuple[int, int], dict[bytes, Entry]] = defaultdict(dict)
         members: dict[tuple[int, int], list[int]] = defaultdict(list)
         for group, (key_number, slice_number, events) in enumerate(
@@ -87,23 +79,15 @@ class MetricPartials:
             if metric.late_sessions is None and metric.grid.last_needed_ms(end) <= late.before_ms:
                 of_group = {group: keys[int(key_numbers[group])] for group in members[slice_number, shard]}
                 candidates = late.candidates(ids, of_group)
-            record = SliceRecord(end, pack(entries), candidates, b"" if candidates is not None else origin)
+            origin = b"" if candidates is not None else selected.origin
+            record = SliceRecord(end, pack(entries), candidates, origin)
             yield shard_key(metric.name, shard), encode(record)
 
     def _local_sessions(
-        self,
-        window: SessionWindow,
-        stream: str,
-        batch: EventBatch,
-        rows: np.ndarray | None,
-        codes: np.ndarray | None,
-        keys: list[bytes],
-        late: _LateEvents,
-        origin: bytes,
+        self, selected: _Selected, window: SessionWindow, stream: str
     ) -> Iterator[tuple[str, bytes]]:
-        metric = self._metric
-        times = batch.time_ms if rows is None else batch.time_ms[rows]
-        of_key = np.zeros(len(times), np.int64) if codes is None else codes
+        metric, times, late = self._metric, selected.times, selected.late
+        of_key = np.zeros(len(times), np.int64) if selected.codes is None else selected.codes
         order = np.lexsort((times, of_key))
         ordered_keys, ordered_times = of_key[order], times[order]
         begins = np.ones(len(order), bool)
@@ -116,14 +100,14 @@ class MetricPartials:
         starts = np.flatnonzero(begins)
         ids = np.empty(len(order), np.int64)
         ids[order] = np.cumsum(begins) - 1
-        groups = Groups(len(starts), rows, ids, len(batch))
+        groups = selected.groups(len(starts), ids)
         lasts = ordered_times[np.append(starts[1:], len(order)) - 1].tolist()
-        partials = metric.aggregator.partials(batch, groups)
+        partials = metric.aggregator.partials(selected.batch, groups)
         by_shard: dict[int, list[LocalSession]] = defaultdict(list)
         firsts, events_of = ordered_times[starts].tolist(), groups.events.tolist()
         described = zip(ordered_keys[starts].tolist(), firsts, lasts, events_of, strict=True)
         for number, (key_number, first_ms, last_ms, events) in enumerate(described):
-            key = keys[key_number]
+            key = selected.keys[key_number]
             candidates = None
             closed_ms = last_ms + window.gap_ms - 1 + metric.allowed_lateness_ms
             if window == metric.late_sessions and closed_ms <= late.before_ms:
@@ -133,7 +117,35 @@ class MetricPartials:
             )
         for shard, sessions in by_shard.items():
             foreseen = all(session.candidates is not None for session in sessions)
-            yield shard_key(stream, shard), encode(SessionRecord(sessions, b"" if foreseen else origin))
+            yield (
+                shard_key(stream, shard),
+                encode(SessionRecord(sessions, b"" if foreseen else selected.origin)),
+            )
+
+
+@dataclass(frozen=True)
+class _Selected:
+    """The events of a batch that count for a metric, and the keys they have.
+
+    `rows` are the events, None for all; `codes` the number of each one's key in `keys`, None where there is
+    one key only; `origin` says where the batch comes from.
+    """
+
+    batch: EventBatch
+    rows: np.ndarray | None
+    codes: np.ndarray | None
+    keys: list[bytes]
+    late: _LateEvents
+    origin: bytes
+
+    @property
+    def times(self) -> np.ndarray:
+        """Event time of each of them."""
+        return self.batch.time_ms if self.rows is None else self.batch.time_ms[self.rows]
+
+    def groups(self, count: int, ids: np.ndarray | None) -> Groups:
+        """Return them in groups of these numbers."""
+        return Groups(count, self.rows, ids, len(self.batch))
 
 
 class _LateEvents:
