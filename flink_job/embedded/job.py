@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flink_job.embedded.environment import export_java
+from flink_job.embedded.orphans import end_orphans, mark_run
 from flink_job.embedded.rest import FlinkRest
 from flink_job.pipeline.spec import Pipeline
 from flink_job.settings import embedded_settings, job_settings
@@ -52,12 +53,14 @@ class EmbeddedJob:
         rest: its cluster's REST interface, which is also the address of the web UI.
         id: the job's id.
         log: the cluster's log.
+        mark: what its processes carry in their environment.
     """
 
     client: JobClient
     rest: FlinkRest
     id: str
     log: Path
+    mark: str
 
     def wait(self) -> None:
         """Wait for the end.
@@ -72,6 +75,7 @@ class EmbeddedJob:
             self.client.get_job_execution_result().result()
         except Exception as problem:  # PyFlink raises what it makes of the Java exception
             if isinstance(problem, Py4JError) and not isinstance(problem, Py4JJavaError):
+                end_orphans(self.mark)
                 raise JavaGone(
                     "the Java process is gone: it was killed or crashed, or the machine is out of memory",
                     self.log,
@@ -104,6 +108,7 @@ def start(
         restore: the URI of the checkpoint or savepoint to go on from; None to begin afresh.
     """
     export_java()
+    mark = mark_run()
     # What fails is told in one line; PyFlink and py4j would log whole stack traces to the screen besides.
     logging.disable(logging.ERROR)
     logs = pipeline.run_folder() / "logs"
@@ -132,7 +137,7 @@ def start(
     build(pipeline, source, sinks, env, begun_ms=time.time_ns() // 1_000_000 if restore is None else None)
     client = env.execute_async(pipeline.name)
     log = max(logs.glob("*.log"), key=lambda path: path.stat().st_mtime_ns, default=logs)
-    return EmbeddedJob(client, FlinkRest(f"http://localhost:{port}"), str(client.get_job_id()), log)
+    return EmbeddedJob(client, FlinkRest(f"http://localhost:{port}"), str(client.get_job_id()), log, mark)
 
 
 def reason_of(trace: str) -> str:
