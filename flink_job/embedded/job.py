@@ -114,6 +114,7 @@ def start(
     logs = pipeline.run_folder() / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     os.environ["FLINK_LOG_DIR"] = str(logs)
+    os.environ.setdefault("LOG4J_PROPERTIES", str(Path(__file__).with_name("log4j.properties")))
     if " " not in str(logs):  # PyFlink splits these at blanks
         crash_report = f"-XX:ErrorFile={logs}/java-crash-%p.log"
         os.environ["JVM_ARGS"] = " ".join(filter(None, (os.environ.get("JVM_ARGS"), crash_report)))

@@ -19,6 +19,7 @@ EVENT = {
 }
 METRICS = [{"name": "actions", "kind": "count", "by": ["action"], "windows": [{"tumbling": "10s"}]}]
 LOOPBACK = "0000000000000000FFFF00000100007F"
+SECRET = "not to be found in any file"
 ANYWHERE = {"00000000", "0" * 32}
 
 
@@ -52,7 +53,7 @@ def test_a_run_tells_how_it_is_doing_answers_on_its_port_and_ends_with_a_summary
     write_pipeline(
         tmp_path, pipeline({"type": "simulator", "events": 6000, "rate": 800, "users": 50, "bad_share": 0.1})
     )
-    run = Run(tmp_path, "run", "pipeline.yaml", "--port", "0")
+    run = Run(tmp_path, "run", "pipeline.yaml", "--port", "0", environment={"SHOP_PASSWORD": SECRET})
     try:
         wait_for(lambda: re.search(r"http://localhost:\d+", run.out), "the address of the web UI")
         address = re.search(r"http://localhost:(\d+)", run.out)
@@ -65,6 +66,9 @@ def test_a_run_tells_how_it_is_doing_answers_on_its_port_and_ends_with_a_summary
         assert is_gone(run)
     finally:
         run.clean_up()
+    written = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert any(b"Completed checkpoint" in text for text in written.values())
+    assert [path for path, text in written.items() if SECRET.encode() in text] == []
     told = " ".join(run.out.split())
     shown = [int(count.replace(",", "")) for count in re.findall(r"events ([\d,]+) \(", told)]
     assert shown == sorted(shown) and 0 < max(shown) <= 6000
