@@ -5,7 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import re
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -125,9 +128,12 @@ def start(
 
     from pyflink.common import Configuration
     from pyflink.datastream import StreamExecutionEnvironment
+    from pyflink.java_gateway import get_gateway
 
     from flink_job.topology import build
 
+    with _output_of_children(logs / "java.out"):
+        get_gateway()
     settings = embedded_settings(port, pipeline.parallelism or _PARALLELISM) | job_settings(pipeline, source)
     if restore is not None:
         settings["execution.state-recovery.path"] = restore
@@ -139,6 +145,20 @@ def start(
     client = env.execute_async(pipeline.name)
     log = max(logs.glob("*.log"), key=lambda path: path.stat().st_mtime_ns, default=logs)
     return EmbeddedJob(client, FlinkRest(f"http://localhost:{port}"), str(client.get_job_id()), log, mark)
+
+
+@contextmanager
+def _output_of_children(file: Path) -> Iterator[None]:
+    """Send what processes started within print to a file: standard output is this command's alone."""
+    sys.stdout.flush()
+    own = os.dup(1)
+    try:
+        with file.open("ab") as target:
+            os.dup2(target.fileno(), 1)
+        yield
+    finally:
+        os.dup2(own, 1)
+        os.close(own)
 
 
 def reason_of(trace: str) -> str:

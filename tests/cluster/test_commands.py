@@ -51,7 +51,7 @@ def listening(pids: list[int]) -> Iterator[tuple[str, int]]:
 
 def test_a_run_tells_how_it_is_doing_answers_on_its_port_and_ends_with_a_summary(tmp_path: Path) -> None:
     write_pipeline(
-        tmp_path, pipeline({"type": "simulator", "events": 6000, "rate": 800, "users": 50, "bad_share": 0.1})
+        tmp_path, pipeline({"type": "simulator", "events": 6000, "rate": 300, "users": 50, "bad_share": 0.1})
     )
     run = Run(tmp_path, "run", "pipeline.yaml", "--port", "0", environment={"SHOP_PASSWORD": SECRET})
     try:

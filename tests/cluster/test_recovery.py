@@ -185,15 +185,16 @@ def test_a_worker_that_is_killed_is_replaced_and_the_results_are_the_same(
     expect_the_same(folder, undisturbed)
 
 
-def test_a_java_process_that_is_killed_is_replaced_and_the_results_are_the_same(
+def test_a_java_process_that_crashes_is_replaced_and_the_results_are_the_same(
     tmp_path: Path, undisturbed: Written
 ) -> None:
     folder = prepared(tmp_path)
     run = start(folder)
     try:
         await_output(run, folder)
-        os.kill(run.java()[0], signal.SIGKILL)
+        os.kill(run.java()[0], signal.SIGSEGV)
         outcome = run.outcome()
+        assert list(folder.glob(".sketchstream/recovery/logs/java-crash-*.log"))
         assert run.err.count("the Java process is gone; going on from ") == 1 and "Traceback" not in run.err
         assert is_gone(run)
     finally:
