@@ -1,7 +1,8 @@
 # Everything a developer types. `make` alone says what there is.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-all lint format bench doctor jars lock clean
+.PHONY: help setup demo test test-slow test-all lint format bench bench-e2e doctor jars cluster-up cluster-down \
+	lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -17,7 +18,7 @@ LOCK := --quiet --universal --python-version 3.10 --generate-hashes --no-header 
 	--no-emit-index-url --no-emit-find-links
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## make .venv with every package at its locked version
 
@@ -57,6 +58,15 @@ format: setup  ## put the code in the house format
 
 bench: setup  ## run the benchmarks one after another
 	@set -e; for script in $(sort $(wildcard bench/*.py)); do echo "== $$script"; $(BIN)/python $$script; done
+
+bench-e2e: setup jars  ## run the benchmark on a real broker and cluster, beside Flink SQL (long)
+	$(BIN)/python -m bench.e2e
+
+cluster-up: setup jars  ## start a broker and a Flink cluster on this machine
+	@$(BIN)/python -m flink_job.standalone up
+
+cluster-down: setup  ## end them; the broker's data stay
+	@$(BIN)/python -m flink_job.standalone down
 
 doctor: setup  ## say what is wrong with this machine, if anything is
 	$(BIN)/sketchstream doctor

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import sys
 import time
 from collections.abc import Iterator
@@ -13,34 +12,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flink_job.cluster.failures import JobFailed, reason_of, trouble_of
+from flink_job.connector import connector_jar
 from flink_job.embedded.environment import export_java
 from flink_job.embedded.orphans import end_orphans, mark_run
 from flink_job.embedded.rest import FlinkRest
 from flink_job.pipeline.spec import Pipeline
 from flink_job.settings import embedded_settings, job_settings
 from flink_job.sinks.sink import Sink
-from flink_job.sources.source import Source, SourceProblem
+from flink_job.sources.source import Source
 
 if TYPE_CHECKING:
     from pyflink.common import JobClient
 
 _ROOT = Path(__file__).resolve().parents[2]
 _PARALLELISM = 2
-_TRACEBACK = "Traceback (most recent call last):"
-_NAMED_ERROR = re.compile(r"(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*)(?:: (.*))?$")
-
-
-class JobFailed(Exception):
-    """A job that ended otherwise than by finishing or being stopped.
-
-    Attributes:
-        reason: one line.
-        log: the file that has all the rest.
-    """
-
-    def __init__(self, reason: str, log: Path) -> None:
-        super().__init__(reason)
-        self.reason, self.log = reason, log
 
 
 class JavaGone(JobFailed):
@@ -91,11 +77,7 @@ class EmbeddedJob:
         Raises:
             JobFailed: where another attempt would fail in the same way, because the source cannot be read.
         """
-        trace = self.rest.root_cause(self.id)
-        if f"{SourceProblem.__qualname__}: " in trace:
-            self.rest.cancel(self.id)
-            raise JobFailed(reason_of(trace), self.log)
-        return reason_of(trace) if trace else ""
+        return trouble_of(self.rest, self.id, self.log)
 
 
 def start(
@@ -116,6 +98,8 @@ def start(
     logging.disable(logging.ERROR)
     logs = pipeline.run_folder() / "logs"
     logs.mkdir(parents=True, exist_ok=True)
+    for earlier in logs.glob("flink-*.log"):
+        earlier.unlink()
     os.environ["FLINK_LOG_DIR"] = str(logs)
     os.environ.setdefault("LOG4J_PROPERTIES", str(Path(__file__).with_name("log4j.properties")))
     if " " not in str(logs):  # PyFlink splits these at blanks
@@ -135,6 +119,8 @@ def start(
     with _output_of_children(logs / "java.out"):
         get_gateway()
     settings = embedded_settings(port, pipeline.parallelism or _PARALLELISM) | job_settings(pipeline, source)
+    if pipeline.uses_kafka():
+        settings["pipeline.jars"] = connector_jar().as_uri()
     if restore is not None:
         settings["execution.state-recovery.path"] = restore
     configuration = Configuration()
@@ -159,19 +145,3 @@ def _output_of_children(file: Path) -> Iterator[None]:
     finally:
         os.dup2(own, 1)
         os.close(own)
-
-
-def reason_of(trace: str) -> str:
-    """Return the one line of a stack trace that says what went wrong.
-
-    It is the error of the last Python traceback if there is one, else the innermost Java cause.
-    """
-    python = trace.rpartition(_TRACEBACK)[2] if _TRACEBACK in trace else ""
-    # The frames of a traceback are indented; the first line that is not is the error.
-    for line in python.splitlines()[1:]:
-        if named := _NAMED_ERROR.match(line):
-            name, said = named[1], named[2] or ""
-            return said if name == SourceProblem.__qualname__ else f"{name}: {said}".removesuffix(": ")
-    lines = [line.strip() for line in trace.splitlines() if line.strip()]
-    causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
-    return (causes or lines or ["no reason given"])[-1 if causes else 0]

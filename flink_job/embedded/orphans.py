@@ -11,13 +11,13 @@ import uuid
 from contextlib import suppress
 from pathlib import Path
 
-_MARK = "SKETCHSTREAM_RUN"
+MARK = "SKETCHSTREAM_RUN"
 
 
 def mark_run() -> str:
     """Give all processes started from now on a mark of their own, and return it."""
     mark = uuid.uuid4().hex
-    os.environ[_MARK] = mark
+    os.environ[MARK] = mark
     return mark
 
 
@@ -31,7 +31,7 @@ def end_orphans(mark: str, proc: Path = Path("/proc")) -> list[int]:
     Returns:
         The ids of those that were killed.
     """
-    wanted, ended = f"{_MARK}={mark}".encode(), []
+    wanted, ended = f"{MARK}={mark}".encode(), []
     for process in proc.glob("[0-9]*"):
         pid = int(process.name)
         # A process may end while it is looked at, or belong to another user.

@@ -6,8 +6,11 @@ import json
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
+
+_MAX_QUERY = 3000
 
 
 class FlinkUnreachable(Exception):
@@ -38,8 +41,8 @@ class FlinkRest:
         for vertex in self._get(f"/jobs/{job}")["vertices"]:
             where = f"/jobs/{job}/vertices/{vertex['id']}/subtasks/metrics"
             found = [m["id"] for m in self._get(where) if m["id"].rpartition(".")[2] in names]
-            if found:
-                for metric in self._get(f"{where}?get={quote(','.join(found))}"):
+            for asked in _in_parts(found):
+                for metric in self._get(f"{where}?get={asked}"):
                     name = metric["id"].rpartition(".")[2]
                     amount = metric["min"] if name.endswith("_s") else metric["sum"]
                     totals[name] = totals.get(name, 0) + amount
@@ -54,6 +57,18 @@ class FlinkRest:
         """Return whether the job has ended, or parts of it have because their input did."""
         answer = self._get(f"/jobs/{job}")
         return answer["state"] == "FINISHED" or any(v["status"] == "FINISHED" for v in answer["vertices"])
+
+    def latest_checkpoint(self, job: str) -> str | None:
+        """Return where the newest checkpoint or savepoint of a job is, None where there is none."""
+        latest = self._get(f"/jobs/{job}/checkpoints").get("latest") or {}
+        found = [latest[kind] for kind in ("completed", "savepoint") if latest.get(kind)]
+        if not found:
+            return None
+        return max(found, key=lambda checkpoint: checkpoint["id"])["external_path"]
+
+    def configuration(self) -> dict[str, str]:
+        """Return the cluster's own configuration, secrets masked."""
+        return {entry["key"]: entry["value"] for entry in self._get("/jobmanager/config")}
 
     def cancel(self, job: str) -> None:
         """Ask for the job's end, at once and without a savepoint."""
@@ -93,3 +108,15 @@ class FlinkRest:
             if isinstance(getattr(problem, "reason", problem), ConnectionError):
                 raise FlinkGone(f"{self.address}: {problem}") from problem
             raise FlinkUnreachable(f"{self.address}{path}: {problem}") from problem
+
+
+def _in_parts(ids: list[str]) -> Iterator[str]:
+    """Yield the ids, joined by commas, in parts that fit a request: Flink takes a line of 4,096 bytes."""
+    part = ""
+    for quoted in map(quote, ids):
+        if part and len(part) + len(quoted) >= _MAX_QUERY:
+            yield part
+            part = ""
+        part = f"{part},{quoted}" if part else quoted
+    if part:
+        yield part

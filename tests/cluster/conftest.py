@@ -1,4 +1,4 @@
-"""What the tests that start a cluster share: the small parts of recorded streams, and a database."""
+"""What the tests that start a cluster share: parts of recorded streams, a database, a broker, a cluster."""
 
 from __future__ import annotations
 
@@ -7,6 +7,12 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from processes import Run
+
+from flink_job.embedded.ports import free_port
+from flink_job.standalone.broker import Broker
+from flink_job.standalone.cluster import FlinkCluster
+from flink_job.standalone.distribution import BROKER_JARS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,3 +34,40 @@ def database() -> Iterator[duckdb.DuckDBPyConnection]:
     """A database in memory, for the exact answers."""
     with duckdb.connect() as connection:
         yield connection
+
+
+@pytest.fixture(scope="session")
+def broker_jars() -> Path:
+    """The jars of the broker; a test that needs them is skipped without them."""
+    if not BROKER_JARS.is_dir():
+        pytest.skip(f"no broker in {BROKER_JARS}: run `make jars`")
+    return BROKER_JARS
+
+
+@pytest.fixture(scope="module")
+def broker(broker_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A running broker without topics."""
+    started = Broker(tmp_path_factory.mktemp("broker"), free_port())
+    started.start()
+    yield started
+    started.stop()
+
+
+@pytest.fixture(scope="module")
+def flink_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlinkCluster]:
+    """A running cluster of two TaskManagers with two slots each, which serve their metrics."""
+    started = FlinkCluster(
+        tmp_path_factory.mktemp("flink"), free_port(), task_managers=2, slots=2, prometheus=True
+    )
+    started.start()
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def runs() -> Iterator[list[Run]]:
+    """The commands that a test starts; what is left of them at its end is killed."""
+    started: list[Run] = []
+    yield started
+    for run in started:
+        run.clean_up()
