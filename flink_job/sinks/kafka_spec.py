@@ -1,4 +1,4 @@
-"""The options of a sink `{type: kafka}`: checked like all others; this version does not write Kafka yet."""
+"""The options of a sink `{type: kafka}`: where records go, and how its topic is made if it is absent."""
 
 from __future__ import annotations
 
@@ -17,6 +17,16 @@ class KafkaSinkSpec(BaseModel):
     topic: Name
     brokers: Brokers | None = Field(None, description="Default: those of a Kafka source.")
     properties: dict[str, str] = Field(default_factory=dict, description="Passed on to the Kafka client.")
+    create: bool = Field(False, description="Whether the topic is created where it is absent.")
+    partitions: int | None = Field(
+        None, ge=1, le=10_000, description="Of a topic that is created; default: the brokers'."
+    )
+    replication: int | None = Field(
+        None,
+        ge=1,
+        le=32_767,
+        description="Replicas of each partition of a topic that is created; default: the brokers'.",
+    )
 
 
 class ResultKafkaSinkSpec(KafkaSinkSpec):

@@ -12,7 +12,8 @@ import pytest
 from rich.console import Console
 
 from flink_job.commands import doctor
-from flink_job.commands.doctor import Finding
+from flink_job.commands.examination import jars, machine
+from flink_job.commands.examination.finding import Finding
 from flink_job.embedded.environment import EnvironmentProblem, export_java, find_java
 from flink_job.embedded.ports import holder_of, is_free
 
@@ -116,7 +117,7 @@ def test_a_wrong_java_is_one_clear_warning(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("JAVA_HOME", str(fake_java(tmp_path / "old", "1.8.0_392")))
     monkeypatch.setenv("PATH", "")
 
-    finding = doctor.check_java()
+    finding = machine.check_java()
 
     assert finding.status == "warn"
     assert "it is Java 8, not 11, 17 or 21; used instead: 21 at" in finding.detail
@@ -126,7 +127,7 @@ def test_a_wrong_java_is_one_clear_warning(tmp_path: Path, monkeypatch: pytest.M
 def test_a_busy_port_names_the_process_that_holds_it() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        finding = doctor.check_port(port)
+        finding = machine.check_port(port)
         assert not is_free(port)
 
     assert finding.status == "warn"
@@ -135,7 +136,7 @@ def test_a_busy_port_names_the_process_that_holds_it() -> None:
         assert f"(pid {os.getpid()})" in finding.detail
     assert is_free(port)
     assert holder_of(port) == ""
-    assert doctor.check_port(port) == Finding("web UI port", "ok", f"{port} is free")
+    assert machine.check_port(port) == Finding("web UI port", "ok", f"{port} is free")
 
 
 def test_a_missing_and_a_wrong_package_are_named_with_what_is_pinned() -> None:
@@ -147,7 +148,7 @@ def test_a_missing_and_a_wrong_package_are_named_with_what_is_pinned() -> None:
         "other==1; python_version < '3'",
     ]
 
-    finding = doctor.check_packages(pins)
+    finding = machine.check_packages(pins)
 
     assert finding.status == "fail"
     assert finding.detail == (
@@ -157,14 +158,14 @@ def test_a_missing_and_a_wrong_package_are_named_with_what_is_pinned() -> None:
 
 
 def test_packages_as_pinned_are_counted() -> None:
-    assert doctor.check_packages([f"numpy=={version('numpy')}"]) == Finding("packages", "ok", "1 as pinned")
+    assert machine.check_packages([f"numpy=={version('numpy')}"]) == Finding("packages", "ok", "1 as pinned")
 
 
 def test_pyflinks_own_jars_are_found_and_a_missing_one_is_named(tmp_path: Path) -> None:
     (tmp_path / "flink-dist-2.3.0.jar").touch()
 
-    assert doctor.check_flink().status == "ok"
-    finding = doctor.check_flink(tmp_path)
+    assert jars.check_flink().status == "ok"
+    finding = jars.check_flink(tmp_path)
 
     assert finding.status == "fail"
     assert "flink-table-runtime" in finding.detail
@@ -172,11 +173,11 @@ def test_pyflinks_own_jars_are_found_and_a_missing_one_is_named(tmp_path: Path) 
 
 
 def test_an_absent_connector_is_a_warning_and_a_damaged_one_a_failure(tmp_path: Path) -> None:
-    assert doctor.check_connector(tmp_path).status == "warn"
-    (name,) = doctor.JAR_CHECKSUMS
+    assert jars.check_connector(tmp_path).status == "warn"
+    (name,) = jars.JAR_CHECKSUMS
     (tmp_path / name).write_bytes(b"cut short")
 
-    finding = doctor.check_connector(tmp_path)
+    finding = jars.check_connector(tmp_path)
 
     assert finding.status == "fail"
     assert f"{name} has sha256 " in finding.detail
@@ -185,17 +186,17 @@ def test_an_absent_connector_is_a_warning_and_a_damaged_one_a_failure(tmp_path: 
 
 def test_a_connector_with_the_pinned_content_is_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sum_of_nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-    monkeypatch.setattr(doctor, "JAR_CHECKSUMS", {"a.jar": sum_of_nothing})
+    monkeypatch.setattr(jars, "JAR_CHECKSUMS", {"a.jar": sum_of_nothing})
     (tmp_path / "a.jar").touch()
 
-    assert doctor.check_connector(tmp_path) == Finding("connector", "ok", "a.jar")
+    assert jars.check_connector(tmp_path) == Finding("connector", "ok", "a.jar")
 
 
 def test_a_folder_that_cannot_be_written_is_a_failure_and_nothing_is_left_behind(tmp_path: Path) -> None:
-    assert doctor.check_disk(tmp_path / "not" / "yet").status in ("ok", "warn")
+    assert machine.check_disk(tmp_path / "not" / "yet").status in ("ok", "warn")
     assert list(tmp_path.iterdir()) == []
     if sys.platform == "linux":
-        finding = doctor.check_disk(Path("/proc/self/.sketchstream"))
+        finding = machine.check_disk(Path("/proc/self/.sketchstream"))
         assert (finding.status, finding.name) == ("fail", "disk")
         assert "cannot write in /proc/self" in finding.detail
 
@@ -203,12 +204,12 @@ def test_a_folder_that_cannot_be_written_is_a_failure_and_nothing_is_left_behind
 @pytest.mark.parametrize(
     ("finding", "status"),
     [
-        (lambda: doctor.check_python((3, 9)), "fail"),
-        (lambda: doctor.check_python((3, 10)), "ok"),
-        (lambda: doctor.check_python((3, 13)), "fail"),
-        (lambda: doctor.check_machine(1, 8 * 1024**3), "warn"),
-        (lambda: doctor.check_machine(2, 1024**3), "warn"),
-        (lambda: doctor.check_machine(2, 4 * 1024**3), "ok"),
+        (lambda: machine.check_python((3, 9)), "fail"),
+        (lambda: machine.check_python((3, 10)), "ok"),
+        (lambda: machine.check_python((3, 13)), "fail"),
+        (lambda: machine.check_machine(1, 8 * 1024**3), "warn"),
+        (lambda: machine.check_machine(2, 1024**3), "warn"),
+        (lambda: machine.check_machine(2, 4 * 1024**3), "ok"),
     ],
 )
 def test_versions_and_sizes_at_the_edges(finding, status: str) -> None:
@@ -221,7 +222,7 @@ def test_a_check_that_breaks_is_a_finding_and_the_others_still_run(monkeypatch: 
     def broken() -> Finding:
         raise OSError("no such luck")
 
-    monkeypatch.setattr(doctor, "check_port", broken)
+    monkeypatch.setattr(machine, "check_port", broken)
     findings = {finding.name: finding for finding in doctor.examine()}
 
     assert set(findings) == whole

@@ -1,0 +1,1 @@
+"""The checks of `sketchstream doctor`, by what they look at."""

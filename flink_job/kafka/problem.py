@@ -1,0 +1,29 @@
+"""What can be wrong between the user and Kafka, told apart."""
+
+from __future__ import annotations
+
+
+class KafkaProblem(ValueError):
+    """Something of Kafka that the user can mend; its text has no secrets.
+
+    Args:
+        message: Which broker, topic or property, and what is wrong with it.
+        remedy: What the user can do about it.
+    """
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(f"{message}\n{remedy}")
+        self.message = message
+        self.remedy = remedy
+
+
+class BrokerProblem(KafkaProblem):
+    """No broker answers, or not to this user: nothing else can be known."""
+
+
+class TopicProblem(KafkaProblem):
+    """A broker answers, but a topic is missing, not allowed or not to be created."""
+
+
+class OnlyForJava(KafkaProblem):
+    """A property that Flink can use and Python cannot: a job may run with it, unchecked before."""
