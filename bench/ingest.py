@@ -118,7 +118,7 @@ class Chunks:
 
     def __init__(self) -> None:
         """Compile the pipeline."""
-        self._ingest = Ingest(PLAN, "json", False, 1, True)
+        self._ingest = Ingest(PLAN, "json", False, True)
         self.last: Envelope | None = None
         self.last_bytes = 0
 

@@ -74,10 +74,17 @@ class Envelope(msgspec.Struct, array_like=True, tag="envelope1"):
     records: list[tuple[str, bytes]]
 
 
+class RejectReason(msgspec.Struct):
+    """What is read of a reject to count it."""
+
+    reason: str
+
+
 Record = Beat | SliceRecord | SessionRecord
 encode = msgspec.msgpack.Encoder().encode
 decode_record = msgspec.msgpack.Decoder(Record).decode
 decode_envelope = msgspec.msgpack.Decoder(Envelope).decode
+decode_reason = msgspec.json.Decoder(RejectReason).decode
 
 
 def shard_key(stream: str, shard: int) -> str:

@@ -66,6 +66,11 @@ class ClockState:
         """Remember that silence was counted up to now."""
         self._clock.put(_SILENT_UNTIL, time_key(now_ms))
 
+    def held(self) -> int:
+        """Return how many bytes the clock takes in state."""
+        entries = ((name, self._clock.get(name)) for name in (_HORIZON, _SILENT_UNTIL))
+        return sum(len(name) + len(stored) for name, stored in entries if stored is not None)
+
 
 def time_key(time_ms: int) -> bytes:
     """Return 8 bytes whose order is the order of time, negative times included."""

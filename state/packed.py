@@ -5,10 +5,10 @@ rather than many small ones. The same bytes travel from ingest to the window ope
 
 Wire format, little-endian::
 
-    4 bytes  b"SSP" and the format version, 1
+    4 bytes  b"SSP" and the format version, 2
     u32      n, the number of keys
     n * u32  length of each key
-    n * u32  length of each partial; 0xFFFFFFFF where the partial is stored apart
+    n * i32  length of each partial; negative where the partial is stored apart
     n * i64  events behind each partial
     ...      all keys, then all partials that are not apart, one after another
 """
@@ -22,8 +22,7 @@ import numpy as np
 
 from sketches.errors import BadData
 
-APART = 0xFFFFFFFF
-_MAGIC = b"SSP\x01"
+_MAGIC = b"SSP\x02"
 _HEADER = len(_MAGIC) + 4
 _PER_KEY = 4 + 4 + 8
 
@@ -34,25 +33,28 @@ class Entry(NamedTuple):
     Attributes:
         events: how many events are behind it.
         partial: the mergeable state of the metric kind; None where it is stored apart.
+        apart: how many bytes the partial has where it is stored apart, else 0.
     """
 
     events: int
     partial: bytes | None
+    apart: int = 0
 
 
 def pack(entries: Mapping[bytes, Entry]) -> bytes:
     """Return the packed form of `entries`, in their order."""
     keys = list(entries)
-    partials = [entry.partial for entry in entries.values()]
+    partials = [entry.partial for entry in entries.values() if entry.partial is not None]
+    lengths = (-e.apart if e.partial is None else len(e.partial) for e in entries.values())
     return b"".join(
         (
             _MAGIC,
             len(keys).to_bytes(4, "little"),
             np.fromiter(map(len, keys), "<u4", len(keys)).tobytes(),
-            np.fromiter((APART if p is None else len(p) for p in partials), "<u4", len(keys)).tobytes(),
+            np.fromiter(lengths, "<i4", len(keys)).tobytes(),
             np.fromiter((entry.events for entry in entries.values()), "<i8", len(keys)).tobytes(),
             *keys,
-            *(p for p in partials if p is not None),
+            *partials,
         )
     )
 
@@ -70,19 +72,18 @@ def unpack(data: bytes) -> dict[bytes, Entry]:
     if len(data) < max(keys_at, _HEADER):
         raise BadData(f"expected {keys_at} bytes or more for {count} keys, got {len(data)}")
     key_lengths = np.frombuffer(data, "<u4", count, _HEADER)
-    lengths = np.frombuffer(data, "<u4", count, _HEADER + 4 * count)
+    lengths = np.frombuffer(data, "<i4", count, _HEADER + 4 * count)
     events = np.frombuffer(data, "<i8", count, _HEADER + 8 * count).tolist()
     partials_at = keys_at + int(key_lengths.sum(dtype=np.int64))
-    here = np.where(lengths == APART, 0, lengths).astype(np.int64)
+    here = np.maximum(lengths, 0).astype(np.int64)
     if len(data) != partials_at + int(here.sum()):
         raise BadData(f"expected {partials_at + int(here.sum())} bytes, got {len(data)}")
     key_ends = (keys_at + np.cumsum(key_lengths, dtype=np.int64)).tolist()
     partial_ends = (partials_at + np.cumsum(here)).tolist()
     entries: dict[bytes, Entry] = {}
     key_start, start = keys_at, partials_at
-    for key_end, end, apart, seen in zip(
-        key_ends, partial_ends, (lengths == APART).tolist(), events, strict=True
-    ):
-        entries[data[key_start:key_end]] = Entry(seen, None if apart else data[start:end])
+    for key_end, end, length, seen in zip(key_ends, partial_ends, lengths.tolist(), events, strict=True):
+        key = data[key_start:key_end]
+        entries[key] = Entry(seen, None, -length) if length < 0 else Entry(seen, data[start:end])
         key_start, start = key_end, end
     return entries

@@ -76,12 +76,21 @@ class SessionState:
 
     def read(self, bucket: int) -> Sessions:
         """Return the sessions of a bucket by key."""
-        stored = self._sessions.get(_name(bucket))
+        return self.held(bucket)[0]
+
+    def held(self, bucket: int) -> tuple[Sessions, int]:
+        """Return the sessions of a bucket by key, and how many bytes they take in state."""
+        name = _name(bucket)
+        stored = self._sessions.get(name)
         if stored is None:
-            return {}
+            return {}, 0
         if stored[:1] != _VERSION:
             raise BadData(f"expected sessions of version {_VERSION[0]}, got {stored[0]}")
-        return dict(_decode(stored[1:]))
+        return dict(_decode(stored[1:])), len(name) + len(stored)
+
+    def index_held(self) -> int:
+        """Return how many bytes the list of when buckets are due takes in state."""
+        return len(self._sessions.get(_INDEX) or b"")
 
     def write(self, bucket: int, sessions: Sessions) -> None:
         """Store the sessions of a bucket; keys without any are forgotten."""

@@ -44,9 +44,22 @@ class WindowState:
         wanted = entries if keys is None else (key for key in keys if key in entries)
         return {key: self._whole(slice_end_ms, key, entries[key]) for key in wanted}
 
-    def keys(self, slice_end_ms: int) -> list[bytes]:
-        """Return the keys that the slice holds."""
-        return list(self._entries(slice_end_ms))
+    def held(self, slice_end_ms: int) -> tuple[list[bytes], int]:
+        """Return the keys that the slice holds, and how many bytes it takes in state.
+
+        Large partials are not read for it: their lengths are in the slice.
+        """
+        name = time_key(slice_end_ms)
+        stored = self._slices.get(name)
+        if stored is None:
+            return [], 0
+        entries = unpack(stored)
+        large = sum(len(name) + len(key) + entry.apart for key, entry in entries.items() if entry.apart)
+        return list(entries), len(name) + len(stored) + large
+
+    def index_held(self) -> int:
+        """Return how many bytes the list of slice ends takes in state."""
+        return len(self._slices.get(_INDEX) or b"")
 
     def merge(self, slice_end_ms: int, added: Mapping[bytes, Entry], merge: Merge) -> None:
         """Merge what arrived into a slice; keys that are not in `added` are not touched."""
@@ -58,16 +71,16 @@ class WindowState:
         name = time_key(slice_end_ms)
         for key, entry in added.items():
             held = entries.get(key)
-            partial, events = entry.partial, entry.events
+            partial, events, apart = entry.partial, entry.events, 0
             if held is not None:
                 partial = merge(self._whole(slice_end_ms, key, held).partial, partial)
                 events += held.events
             if len(partial) >= LARGE_PARTIAL_BYTES:
                 self._large.put(name + key, partial)
-                partial = None
+                partial, apart = None, len(partial)
             elif held is not None and held.partial is None:
                 self._large.remove(name + key)
-            entries[key] = Entry(events, partial)
+            entries[key] = Entry(events, partial, apart)
         self._slices.put(name, pack(entries))
 
     def drop(self, slice_end_ms: int) -> None:
@@ -99,6 +112,12 @@ class WindowState:
             key: Entry(events, revision.to_bytes(4, "little")) for key, (revision, events) in sent.items()
         }
         self._revisions.put(_window_key(window, end_ms), pack(entries))
+
+    def revisions_held(self, window: bytes, end_ms: int) -> int:
+        """Return how many bytes what is remembered of a window takes in state."""
+        name = _window_key(window, end_ms)
+        stored = self._revisions.get(name)
+        return 0 if stored is None else len(name) + len(stored)
 
     def drop_revisions(self, window: bytes, end_ms: int) -> None:
         """Forget what was sent of a window."""

@@ -72,7 +72,6 @@ class Engine:
         follow: whether the watermark is the one that ingest gives; else the test moves it.
         now_ms: the wall clock at the start.
         with_sketch: whether results carry sketches.
-        partitions: how many partitions ingest expects; None where it does not know.
     """
 
     def __init__(
@@ -83,7 +82,6 @@ class Engine:
         follow: bool = False,
         now_ms: int = 0,
         with_sketch: bool = False,
-        partitions: int | None = 1,
         format: str = "json",
     ) -> None:
         self.plan = Plan.model_validate(plan)
@@ -101,7 +99,7 @@ class Engine:
             for name, shards in copy.deepcopy(snapshot.state).items():
                 self.maps[name].shards.update(shards)
             self._event_timers, self._clock_timers = set(snapshot.event_timers), set(snapshot.clock_timers)
-        self.ingest = Ingest(self.plan, format, False, partitions, follow and snapshot is None)
+        self.ingest = Ingest(self.plan, format, False, follow and snapshot is None)
         self._runners = dict(self._build(with_sketch))
 
     def send(self, *events: dict[str, Any], partition: str = "p0") -> list[dict[str, Any]]:

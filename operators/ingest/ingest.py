@@ -26,13 +26,10 @@ class Ingest:
         plan: what an event is, and the metrics.
         format: how a payload is to be read.
         check_clock: whether the defaults of `min_time` and `max_future` apply; files are exempt.
-        expected_partitions: how many partitions this worker will hear from; None where that is not known.
         afresh: whether the job starts without a former life, so that nothing can be late at first.
     """
 
-    def __init__(
-        self, plan: Plan, format: Format, check_clock: bool, expected_partitions: int | None, afresh: bool
-    ) -> None:
+    def __init__(self, plan: Plan, format: Format, check_clock: bool, afresh: bool) -> None:
         """Compile everything once."""
         event = plan.event_with_checks()
         metrics = plan.resolved_metrics()
@@ -47,7 +44,6 @@ class Ingest:
         self._watermarks = PartitionWatermarks(
             event.out_of_orderness,
             event.idle_timeout,
-            expected_partitions,
             None if afresh else event.out_of_orderness + max(m.allowed_lateness_ms for m in metrics),
         )
         self._beats = list(_beats(metrics))
@@ -72,7 +68,8 @@ class Ingest:
         rows = parsed.row[prepared.keep]
         index = None if parsed.index is None else parsed.index[prepared.keep]
         batch = EventBatch(prepared.frame, prepared.time_ms)
-        watermark_ms = self._watermarks.observe(_newest(source, rows, prepared.time_ms), now_ms)
+        newest_ms = _newest(source, rows, prepared.time_ms)
+        watermark_ms = self._watermarks.observe(newest_ms, now_ms, source.all_heard)
         late_before_ms = self._watermarks.late_before_ms(now_ms)
         raw = _RawEvents(source, rows, index)
         records = self._due_beats(now_ms)
@@ -84,6 +81,14 @@ class Ingest:
             row = int(parsed.row[refused.row])
             rejects.append(_reject(source, row, number, refused.reason, refused.detail))
         return watermark_ms, Envelope(len(batch) + len(rejects), rejects, records)
+
+    def lag_ms(self, now_ms: int) -> int | None:
+        """Return how far the newest event time of all events so far is behind the wall clock.
+
+        Negative where it is ahead; None where there was no good event yet.
+        """
+        newest_ms = self._watermarks.newest_ms()
+        return None if newest_ms is None else now_ms - newest_ms
 
     def _due_beats(self, now_ms: int) -> list[tuple[str, bytes]]:
         """Return a beat for every shard: at first, and now and then where silence is to be noticed."""

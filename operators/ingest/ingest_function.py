@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator
 
 from pyflink.common import Row, Types
@@ -14,15 +16,17 @@ from pyflink.table.udf import ScalarFunction
 # Each worker process is one of several on the machine: one thread is its share. Read when polars is imported.
 os.environ.setdefault("POLARS_MAX_THREADS", "1")
 
+import numpy as np
 import pandas as pd
 from pydantic import TypeAdapter
 
 from operators.events.event_time import MIN_TIME_MS
+from operators.ingest.gauges import ExplodeGauges, IngestGauges
 from operators.ingest.ingest import Ingest
 from operators.ingest.source_batch import Reader
 from operators.parsing import FormatSpec
 from operators.plan import Plan
-from operators.records import decode_envelope, encode
+from operators.records import decode_envelope, decode_reason, encode
 
 ENVELOPE_TYPE = DataTypes.ROW(
     [DataTypes.FIELD("watermark_ms", DataTypes.BIGINT()), DataTypes.FIELD("envelope", DataTypes.BYTES())]
@@ -59,48 +63,43 @@ class IngestFunction(ScalarFunction):
             Plan.model_validate_json(self._plan_json),
             TypeAdapter(FormatSpec).validate_json(self._format_json),
             self._check_clock,
-            self._reader.expected_partitions,
             afresh,
         )
-        group = function_context.get_metric_group()
-        self._events, self._rejected = group.counter("events"), group.counter("rejected")
-        self._batches, self._busy_us = group.counter("batches"), group.counter("ingest_us")
-        self._watermark_ms = MIN_TIME_MS
-        group.gauge("watermark_s", lambda: self._watermark_ms // 1000)
+        self._gauges = IngestGauges(function_context.get_metric_group())
 
     def eval(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Ingest one Arrow batch of rows."""
-        watermarks = [self._watermark_ms] * len(rows)
-        envelopes: list[bytes | None] = [None] * len(rows)
+        # Arrays, since lists of as many numbers would cost more than their events.
+        watermarks = np.full(len(rows), self._gauges.watermark_ms)
+        envelopes = np.full(len(rows), None)
         columns = [rows[name] for name in rows.columns]
         for number, source in self._reader.read(*columns):
-            started = time.perf_counter()
-            watermark_ms, envelope = self._ingest.take(source, _now_ms())
+            started, now_ms = time.perf_counter(), _now_ms()
+            watermark_ms, envelope = self._ingest.take(source, now_ms)
             if watermark_ms is not None:
-                self._watermark_ms = max(watermark_ms, MIN_TIME_MS)
-            watermarks[number], envelopes[number] = self._watermark_ms, encode(envelope)
-            self._events.inc(envelope.events)
-            self._rejected.inc(len(envelope.rejects))
-            self._batches.inc()
-            self._busy_us.inc(int((time.perf_counter() - started) * 1e6))
+                self._gauges.watermark_ms = max(watermark_ms, MIN_TIME_MS)
+            watermarks[number], envelopes[number] = self._gauges.watermark_ms, encode(envelope)
+            self._gauges.batch(envelope, time.perf_counter() - started, self._ingest.lag_ms(now_ms))
         return pd.DataFrame({"watermark_ms": watermarks, "envelope": envelopes})
 
 
 class Explode(ProcessFunction):
     """Unpacks envelopes: records for the window operator, rejects in the side output `REJECTS`.
 
-    How many events each envelope is of goes to the side output `TOTALS`.
+    How many events each envelope is of, and how many were rejected for which reason, goes to the side output
+    `TOTALS` as a JSON object.
     """
 
     def open(self, runtime_context: RuntimeContext) -> None:
         """Name the metrics."""
-        self._partials = runtime_context.get_metrics_group().counter("partials")
+        self._gauges = ExplodeGauges(runtime_context.get_metrics_group())
 
     def process_element(self, value: Row, ctx: ProcessFunction.Context) -> Iterator:
         """Unpack one envelope."""
         envelope = decode_envelope(value[0])
-        self._partials.inc(len(envelope.records))
-        yield TOTALS, str(envelope.events)
+        reasons = Counter(decode_reason(reject).reason for reject in envelope.rejects)
+        self._gauges.envelope(len(envelope.records), reasons)
+        yield TOTALS, json.dumps({"events": envelope.events, "rejects": reasons})
         for reject in envelope.rejects:
             yield REJECTS, reject.decode()
         for key, record in envelope.records:

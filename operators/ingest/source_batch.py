@@ -12,6 +12,8 @@ import numpy as np
 from operators.parsing.payloads import Payloads
 
 Position = dict[str, str | int]
+LONGEST_PAYLOAD = 128 * 1024
+"""Bytes of a payload that are shown; JSON makes six of one at worst, and a broker takes a million."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class SourceBatch:
             of the first.
         partition_names: names of the partitions that this batch is from.
         record_time_ms: the record's own timestamp, `(n,)` int64; None where the source has none.
+        all_heard: whether every partition that this worker reads has been heard from since it started, up to
+            and in this batch, or is idle; until then there is no watermark.
     """
 
     payloads: Payloads
@@ -33,13 +37,11 @@ class SourceBatch:
     partition_names: tuple[str, ...]
     partitions: np.ndarray | None = None
     record_time_ms: np.ndarray | None = None
+    all_heard: bool = True
 
 
 class Reader(Protocol):
     """The part of a source that works in the Python worker."""
-
-    expected_partitions: int | None
-    """How many partitions there are for each reader; None where that is not known."""
 
     def read(self, *columns: object) -> Iterator[tuple[int, SourceBatch]]:
         """Read what the rows of one call stand for.
@@ -52,11 +54,20 @@ class Reader(Protocol):
         """
 
 
-def payload_fields(payload: bytes | None) -> dict[str, str | None]:
-    """Return the payload as rejects and late events show it: as text where it is UTF-8, else in base64."""
+def payload_fields(payload: bytes | None) -> dict[str, str | int | None]:
+    """Return the payload as rejects and late events show it: as text where it is UTF-8, else in base64.
+
+    Of one longer than `LONGEST_PAYLOAD` the beginning is shown, with `payload_bytes`, how long it is: the
+    largest message that a broker takes would not fit, escaped, into another one.
+    """
     if payload is None:
         return {"payload": None}
-    try:
-        return {"payload": payload.decode()}
-    except UnicodeDecodeError:
-        return {"payload_base64": b64encode(payload).decode()}
+    shown = payload[:LONGEST_PAYLOAD]
+    length = {"payload_bytes": len(payload)} if len(payload) > LONGEST_PAYLOAD else {}
+    # A character may have been cut in two, of four bytes at most.
+    for missing in range(4 if length else 1):
+        try:
+            return {"payload": shown[: len(shown) - missing].decode()} | length
+        except UnicodeDecodeError:
+            continue
+    return {"payload_base64": b64encode(shown).decode()} | length

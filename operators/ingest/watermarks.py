@@ -2,8 +2,8 @@
 
 Each partition has its own clock, so that a fast one does not make a slow one late, and one that has been
 silent for the idle timeout does not hold the others back. After a start, partitions may exist that have not
-been heard from: until all expected ones are, or the idle timeout is over, there is no watermark. All of this
-is rebuilt harmlessly after a restart.
+been heard from: until the source says that all have, or are idle, there is no watermark. All of this is
+rebuilt harmlessly after a restart.
 """
 
 from __future__ import annotations
@@ -19,21 +19,14 @@ class PartitionWatermarks:
     Args:
         out_of_orderness_ms: how far behind the newest event of its partition an event may come.
         idle_timeout_ms: after this much silence, by the wall clock, a partition is idle.
-        expected_partitions: how many partitions will be heard from; None where that is not known.
         settle_ms: how far the watermark must have moved before it is sure to be beyond that of a former life
             of the job; None for a job that starts afresh and has none.
     """
 
-    def __init__(
-        self,
-        out_of_orderness_ms: int,
-        idle_timeout_ms: int,
-        expected_partitions: int | None,
-        settle_ms: int | None,
-    ) -> None:
+    def __init__(self, out_of_orderness_ms: int, idle_timeout_ms: int, settle_ms: int | None) -> None:
         """Start without having heard anything."""
         self._disorder_ms, self._idle_ms = out_of_orderness_ms, idle_timeout_ms
-        self._expected, self._settle_ms = expected_partitions, settle_ms
+        self._settle_ms = settle_ms
         self._newest: dict[str, int] = {}
         self._heard: dict[str, int] = {}
         self._started_ms: int | None = None
@@ -43,12 +36,13 @@ class PartitionWatermarks:
         self._settled_from_ms: int | None = None
         self._advanced_to_ms = -ALWAYS_MS
 
-    def observe(self, newest_ms: Mapping[str, int], now_ms: int) -> int | None:
+    def observe(self, newest_ms: Mapping[str, int], now_ms: int, all_heard: bool = True) -> int | None:
         """Take the newest event time of each partition of a batch.
 
         Args:
             newest_ms: event time in milliseconds by partition.
             now_ms: the wall clock.
+            all_heard: whether every partition has been heard from since the start, or is idle.
 
         Returns:
             The watermark in milliseconds: no event at or before `watermark - 1` is expected any more. It
@@ -68,8 +62,7 @@ class PartitionWatermarks:
         for name, time_ms in newest_ms.items():
             self._newest[name] = max(time_ms, self._newest.get(name, time_ms))
             self._heard[name] = now_ms
-        waiting = self._expected is None or len(self._newest) < self._expected
-        if not self._newest or (waiting and now_ms - self._started_ms < self._idle_ms):
+        if not self._newest or not all_heard:
             return self._watermark_ms
         active = [name for name, heard in self._heard.items() if now_ms - heard < self._idle_ms]
         if active:
@@ -80,6 +73,10 @@ class PartitionWatermarks:
                 candidate if self._watermark_ms is None else max(candidate, self._watermark_ms)
             )
         return self._watermark_ms
+
+    def newest_ms(self) -> int | None:
+        """Return the newest event time of any partition, None while there is none."""
+        return max(self._newest.values(), default=None)
 
     def late_before_ms(self, now_ms: int) -> int:
         """Return the highest watermark that the window operator could have; what it calls late is below.

@@ -23,6 +23,20 @@ class Clock(NamedTuple):
     now_ms: int
 
 
+class Held(NamedTuple):
+    """What a shard holds.
+
+    Attributes:
+        open_windows: how many windows of how many keys have events and have not ended.
+        state_bytes: how many bytes are in keyed state: the map keys and values of packed slices, large
+            partials, revisions, sessions, indexes and clocks, as we wrote them. What Flink and RocksDB add
+            to an entry, their copies of it that wait for compaction, and timers are not in it.
+    """
+
+    open_windows: int
+    state_bytes: int
+
+
 class Timers(Protocol):
     """Registers timers for the current shard; the same time twice is one timer."""
 
@@ -45,5 +59,5 @@ class Runner(Protocol):
     def on_processing_time(self, time_ms: int, clock: Clock) -> Outputs:
         """Do what is due when the wall clock reaches `time_ms`."""
 
-    def open_windows(self) -> int:
-        """Return how many windows of how many keys of the current shard have events and have not ended."""
+    def held(self) -> Held:
+        """Return what the current shard holds, from one pass over its state."""

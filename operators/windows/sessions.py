@@ -13,7 +13,7 @@ import numpy as np
 from operators.metric import Metric
 from operators.records import Beat, LocalSession, SessionRecord
 from operators.windows.results import Late, Result, ResultWriter
-from operators.windows.runner import Clock, Outputs, Timers
+from operators.windows.runner import Clock, Held, Outputs, Timers
 from operators.windows.silence import Silence
 from operators.windows.slices import SessionWindow
 from state.clock_state import END_OF_TIME_MS, MIN_TIME_MS, ClockState
@@ -87,11 +87,14 @@ class SessionRunner:
         if look_again_ms is not None and (self._state.due() < NEVER_MS).any():
             self._timers.at_processing_time(look_again_ms)
 
-    def open_windows(self) -> int:
-        """Return how many sessions of the current shard have not ended."""
-        buckets = np.flatnonzero(self._state.due() < NEVER_MS).tolist()
-        held = (own for bucket in buckets for own in self._state.read(bucket).values())
-        return sum(not session.final for own in held for session in own)
+    def held(self) -> Held:
+        """Return the sessions that have not ended and the bytes of the current shard."""
+        count, state_bytes = 0, self._clock.held() + self._state.index_held()
+        for bucket in np.flatnonzero(self._state.due() < NEVER_MS).tolist():
+            sessions, bucket_bytes = self._state.held(bucket)
+            count += sum(not session.final for own in sessions.values() for session in own)
+            state_bytes += bucket_bytes
+        return Held(count, state_bytes)
 
     def _take(self, sessions: Sessions, local: LocalSession, origin: bytes, watermark_ms: int) -> Outputs:
         """Merge one local session into those of its key.

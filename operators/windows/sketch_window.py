@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from operators.metric import Metric
 from operators.records import Beat, SliceRecord
 from operators.windows.results import Result, ResultWriter
-from operators.windows.runner import Clock, Outputs, Timers
+from operators.windows.runner import Clock, Held, Outputs, Timers
 from operators.windows.silence import Silence
 from operators.windows.slices import TimeWindow
 from state.clock_state import END_OF_TIME_MS, MIN_TIME_MS, ClockState
@@ -89,16 +89,20 @@ class SketchWindow:
         if look_again_ms is not None and self._state.slice_ends():
             self._timers.at_processing_time(look_again_ms)
 
-    def open_windows(self) -> int:
-        """Return how many windows of how many keys of the current shard have events and have not ended.
+    def held(self) -> Held:
+        """Return the open windows and the bytes of the current shard.
 
         A window is counted at the first of its slices that has the key. It has ended once the watermark is at
-        its last millisecond, the one before its end.
+        its last millisecond, the one before its end. Large partials are not read.
         """
-        count, open_from_ms = 0, self._clock.horizon() + 2
+        slice_ends, horizon = self._state.slice_ends(), self._clock.horizon()
+        state_bytes = self._clock.held() + self._state.index_held()
+        state_bytes += self._revisions_held(slice_ends, horizon)
+        count, open_from_ms = 0, horizon + 2
         uncounted: dict[tuple[TimeWindow, bytes], int] = {}
-        for slice_end in self._state.slice_ends():
-            keys = self._state.keys(slice_end)
+        for slice_end in slice_ends:
+            keys, slice_bytes = self._state.held(slice_end)
+            state_bytes += slice_bytes
             for window in self._grid.windows:
                 ends = self._grid.ends_over(window, slice_end)
                 for key in keys:
@@ -107,7 +111,15 @@ class SketchWindow:
                     )
                     count += len(range(first, ends.stop, window.every_ms))
                     uncounted[window, key] = max(ends[-1] + 1, open_from_ms)
-        return count
+        return Held(count, state_bytes)
+
+    def _revisions_held(self, slice_ends: list[int], horizon: int) -> int:
+        """Return the bytes of what is remembered of the windows that were answered and still take events."""
+        if not self._counts_revisions:
+            return 0
+        up_to_ms = horizon if self._metric.emit_every_ms is None else END_OF_TIME_MS
+        answered = self._ending(slice_ends, horizon - self._metric.allowed_lateness_ms, up_to_ms)
+        return sum(self._state.revisions_held(window.name, end) for end, window in answered)
 
     def _advance(self, to_ms: int) -> Outputs:
         """Do, in the order of time, all that is due after the horizon and up to `to_ms`."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections import OrderedDict
 from collections.abc import Iterator
+from math import ceil
 
 from pyflink.common import Types
 from pyflink.datastream import KeyedProcessFunction, OutputTag, RuntimeContext, TimeDomain, TimerService
@@ -12,6 +12,7 @@ from pyflink.datastream import KeyedProcessFunction, OutputTag, RuntimeContext, 
 from operators.ingest.partials import session_stream
 from operators.plan import Plan
 from operators.records import decode_record, stream_of
+from operators.windows.gauges import MetricGauges, StateLooks
 from operators.windows.results import Result, ResultWriter
 from operators.windows.runner import Clock, Outputs, Runner
 from operators.windows.sessions import SessionRunner
@@ -24,7 +25,6 @@ from state.window_state import WindowState
 
 LATE = OutputTag("late", Types.STRING())
 _REMEMBERED_TIMERS = 4096
-_COUNT_EVERY_S, _COUNT_SHARE = 1.0, 100
 
 
 class WindowFunction(KeyedProcessFunction):
@@ -61,81 +61,59 @@ class WindowFunction(KeyedProcessFunction):
             SessionState(sessions),
             ClockState(clock),
         )
-        self._runners: dict[str, Runner] = {}
+        self._looks = StateLooks()
+        self._streams: dict[str, tuple[Runner, MetricGauges]] = {}
         for metric in plan.resolved_metrics():
             writer = ResultWriter(plan.name, metric, self._with_sketch)
+            gauges = MetricGauges(runtime_context.get_metrics_group(), metric.name)
             if metric.grid is not None:
-                self._runners[metric.name] = SketchWindow(
-                    metric, writer, window_state, clock_state, self._timers, silence
-                )
+                runner = SketchWindow(metric, writer, window_state, clock_state, self._timers, silence)
+                self._streams[metric.name] = runner, gauges
             for window in metric.sessions:
-                self._runners[session_stream(metric, window)] = SessionRunner(
+                sessions_runner = SessionRunner(
                     metric, window, writer, session_state, clock_state, self._timers, silence
                 )
-        self._register_metrics(runtime_context)
+                self._streams[session_stream(metric, window)] = sessions_runner, gauges
 
     def process_element(self, value: tuple, ctx: KeyedProcessFunction.Context) -> Iterator:
         """Take one record."""
-        runner, clock = self._at(ctx.get_current_key(), ctx.timer_service())
-        yield from self._emit(runner.on_record(decode_record(value[1]), clock))
-        self._results.inc(self._unreported)
-        self._unreported = 0
-        self._open_windows.look(ctx.get_current_key(), runner)
+        key = ctx.get_current_key()
+        clock = self._turn_to(key, ctx.timer_service())
+        runner, gauges = self._streams[stream_of(key)]
+        yield from self._emit(runner.on_record(decode_record(value[1]), clock), gauges)
+        self._look(key, clock)
 
     def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator:
         """Do what is due."""
-        if stream_of(ctx.get_current_key()) not in self._runners:
+        key = ctx.get_current_key()
+        if stream_of(key) not in self._streams:
             return  # of a metric that was taken out of the pipeline
-        runner, clock = self._at(ctx.get_current_key(), ctx.timer_service())
+        clock = self._turn_to(key, ctx.timer_service())
+        runner, gauges = self._streams[stream_of(key)]
         if ctx.time_domain() == TimeDomain.EVENT_TIME:
-            yield from self._emit(runner.on_event_time(timestamp, clock))
+            yield from self._emit(runner.on_event_time(timestamp, clock), gauges)
         else:
-            yield from self._emit(runner.on_processing_time(timestamp, clock))
-        self._open_windows.look(ctx.get_current_key(), runner)
+            yield from self._emit(runner.on_processing_time(timestamp, clock), gauges)
+        self._look(key, clock)
 
-    def _at(self, key: str, service: TimerService) -> tuple[Runner, Clock]:
+    def _turn_to(self, key: str, service: TimerService) -> Clock:
         self._timers.turn_to(key, service)
-        clock = Clock(service.current_watermark(), service.current_processing_time())
-        return self._runners[stream_of(key)], clock
+        return Clock(service.current_watermark(), service.current_processing_time())
 
-    def _emit(self, outputs: Outputs) -> Iterator:
+    def _emit(self, outputs: Outputs, gauges: MetricGauges) -> Iterator:
         for output in outputs:
             if isinstance(output, Result):
-                self._unreported += 1
+                gauges.results += 1
                 yield output.text.decode()
             else:
-                self._late.inc(output.events)
+                gauges.late += output.events
                 yield LATE, output.text.decode()
 
-    def _register_metrics(self, runtime_context: RuntimeContext) -> None:
-        group = runtime_context.get_metrics_group()
-        self._results, self._late = group.counter("results"), group.counter("late")
-        self._unreported = 0  # results since the last record: PyFlink loses what a timer counts
-        self._open_windows = _OpenWindows()
-        group.gauge("open_windows", self._open_windows.total)
-
-
-class _OpenWindows:
-    """Adds up the open windows of all shards of this worker, each counted anew now and then.
-
-    Counting reads a shard's state, so it is done once a second at most, and takes a hundredth of the time.
-    """
-
-    def __init__(self) -> None:
-        self._counts: dict[str, int] = {}
-        self._look_again: dict[str, float] = {}
-
-    def total(self) -> int:
-        """Return the open windows of all shards as last counted."""
-        return sum(self._counts.values())
-
-    def look(self, key: str, runner: Runner) -> None:
-        """Count the open windows of the shard at hand, unless that was done lately."""
-        started = time.monotonic()
-        if started >= self._look_again.get(key, 0.0):
-            self._counts[key] = runner.open_windows()
-            now = time.monotonic()
-            self._look_again[key] = now + max(_COUNT_EVERY_S, _COUNT_SHARE * (now - started))
+    def _look(self, key: str, clock: Clock) -> None:
+        """Count what the shard holds; where it is too early, come again, as nothing else may happen."""
+        wait_s = self._looks.look(key, *self._streams[stream_of(key)])
+        if wait_s:
+            self._timers.at_processing_time(ceil(clock.now_ms / 1000 + wait_s) * 1000)
 
 
 class _FlinkTimers:

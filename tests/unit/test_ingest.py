@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from engine import NEVER_SETTLED, Engine
 
 from operators.ingest.ingest import Ingest
-from operators.ingest.source_batch import SourceBatch
+from operators.ingest.source_batch import LONGEST_PAYLOAD, SourceBatch
 from operators.parsing.payloads import Payloads
 from operators.plan import Plan
 from operators.records import Beat, Envelope, decode_envelope, decode_record, encode
@@ -31,8 +32,8 @@ def plan(metrics: list[dict[str, Any]] | None = None, **event: Any) -> dict[str,
     }
 
 
-def ingest_of(given: dict[str, Any], format: str = "json", partitions: int | None = 1) -> Ingest:
-    return Ingest(Plan.model_validate(given), format, True, partitions, True)
+def ingest_of(given: dict[str, Any], format: str = "json") -> Ingest:
+    return Ingest(Plan.model_validate(given), format, True, True)
 
 
 def source(
@@ -60,7 +61,7 @@ def test_a_batch_gives_its_watermark_its_records_and_its_count() -> None:
 
 
 def test_every_partition_has_its_own_clock() -> None:
-    ingest = ingest_of(plan(), partitions=2)
+    ingest = ingest_of(plan())
     batch = source(json_event(1000), json_event(50), json_event(900), partitions=[1, 0, 1], names=("a", "b"))
     assert ingest.take(batch, 0)[0] == 45
     assert ingest.take(source(json_event(2000), names=("a",)), 1)[0] == 995
@@ -148,3 +149,25 @@ def test_the_first_batch_beats_for_every_shard_and_later_ones_where_silence_matt
 def test_an_empty_batch_is_nothing_but_beats(on_idle) -> None:
     watermark_ms, envelope = ingest_of(plan(on_idle=on_idle)).take(source(), 0)
     assert (watermark_ms, envelope.events, envelope.rejects, len(envelope.records)) == (None, 0, [], 1)
+
+
+@pytest.mark.parametrize(
+    ("payload", "field", "shown"),
+    [
+        (b"x" * 200_000, "payload", "x" * LONGEST_PAYLOAD),
+        ("\N{EURO SIGN}".encode() * 60_000, "payload", "\N{EURO SIGN}" * (LONGEST_PAYLOAD // 3)),
+        (b"\xff" * 200_000, "payload_base64", b64encode(b"\xff" * LONGEST_PAYLOAD).decode()),
+        (b"x" * LONGEST_PAYLOAD, "payload", "x" * LONGEST_PAYLOAD),
+    ],
+    ids=["ascii", "cut within a character", "no text", "just short enough"],
+)
+def test_of_a_payload_too_long_to_be_sent_on_the_beginning_is_shown(payload, field, shown) -> None:
+    _, envelope = ingest_of(plan()).take(source(payload), 0)
+    reject = json.loads(envelope.rejects[0])
+    assert reject[field] == shown
+    assert reject.get("payload_bytes", LONGEST_PAYLOAD) == len(payload)
+
+
+def test_the_longest_payload_fits_into_a_message_whatever_is_in_it() -> None:
+    _, envelope = ingest_of(plan()).take(source(b"\0" * 1_000_000, b"\xff" * 1_000_000), 0)
+    assert max(map(len, envelope.rejects)) < 1_000_000

@@ -1,4 +1,4 @@
-"""How many windows are open: against a count of every window of every event."""
+"""What shards hold: open windows and bytes of state, against a count of every window and of every entry."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 import pytest
-from engine import NEVER_SETTLED, Engine
+from engine import MAPS, NEVER_SETTLED, Engine, at, counting_plan
 
 MINUTE = 60_000
 WINDOWS: list[list[dict[str, str]]] = [
@@ -24,7 +24,7 @@ def engine(windows: list[dict[str, str]], **options: Any) -> Engine:
 
 
 def counted(engine: Engine) -> int:
-    return sum(engine._turn_to(shard).open_windows() for shard in {shard for shard, _ in engine.records})
+    return sum(engine._turn_to(shard).held().open_windows for shard in {shard for shard, _ in engine.records})
 
 
 def expected(windows: list[dict[str, str]], events: list[tuple[str, int]], watermark: int) -> int:
@@ -66,3 +66,107 @@ def test_open_windows_are_those_that_hold_an_event_and_have_not_ended(
         assert counted(running) == expected(windows, events, watermark), watermark
     running.end()
     assert counted(running) == 0
+
+
+EVENT = {"fields": {"k": "string", "u": "string", "t": "long"}, "time": {"field": "t", "unit": "ms"}}
+HOLDING: dict[str, dict[str, Any]] = {
+    "small partials": {"kind": "count", "windows": [{"tumbling": "5m"}]},
+    "many slices": {"kind": "count", "windows": [{"sliding": "5m", "every": "2m"}, {"tumbling": "4m"}]},
+    "large partials": {
+        "kind": "distinct",
+        "of": "u",
+        "lg_k": 12,
+        "windows": [{"sliding": "6m", "every": "2m"}],
+    },
+    "revisions": {"kind": "count", "windows": [{"sliding": "5m", "every": "2m"}], "allowed_lateness": "7m"},
+    "early results": {"kind": "count", "windows": [{"tumbling": "5m"}], "emit_every": "10s"},
+    "both": {"kind": "count", "windows": [{"tumbling": "5m"}], "emit_every": "10s", "allowed_lateness": "7m"},
+    "sessions": {"kind": "count", "windows": [{"session": "3m"}], "allowed_lateness": "7m"},
+}
+
+
+def holding(options: dict[str, Any], **event: str) -> Engine:
+    metric = {"name": "n", "by": ["k"], **options}
+    return Engine({"name": "shop", "event": {**EVENT, **(event or NEVER_SETTLED)}, "metrics": [metric]})
+
+
+def told_bytes(engine: Engine) -> int:
+    return sum(engine._turn_to(shard).held().state_bytes for shard in {shard for shard, _ in engine.records})
+
+
+def stored_bytes(engine: Engine) -> int:
+    """Return the length of every key and value of every map of every shard."""
+    return sum(
+        len(key) + len(value)
+        for sharded in engine.maps.values()
+        for held in sharded.shards.values()
+        for key, value in held.items()
+    )
+
+
+@pytest.mark.parametrize("kind", HOLDING)
+def test_state_bytes_are_those_of_every_entry_at_every_step(kind: str) -> None:
+    chance = random.Random(11)
+    running = holding(HOLDING[kind])
+    largest = 0
+    for step in range(40):
+        minutes = [60 + step + chance.randrange(-6, 3) for _ in range(8)]
+        running.send(
+            *(
+                {
+                    "k": f"k{chance.randrange(5)}",
+                    "u": str(user),
+                    "t": minute * MINUTE + chance.randrange(MINUTE),
+                }
+                for minute in minutes
+                for user in range(step * 500, step * 500 + (500 if "of" in HOLDING[kind] else 1))
+            )
+        )
+        assert told_bytes(running) == stored_bytes(running), step
+        running.move_watermark((58 + step) * MINUTE)
+        assert told_bytes(running) == stored_bytes(running), step
+        running.move_clock(step * 15_000)
+        assert told_bytes(running) == stored_bytes(running), step
+        largest = max(largest, stored_bytes(running))
+    clocks = sum(len(k) + len(v) for held in running.maps["clock"].shards.values() for k, v in held.items())
+    assert largest > 5 * clocks
+    running.move_watermark(300 * MINUTE)
+    assert told_bytes(running) == stored_bytes(running) == clocks > 0
+
+
+def test_every_map_is_filled_by_some_case() -> None:
+    filled: set[str] = set()
+    for options in HOLDING.values():
+        running = holding(options)
+        running.send(*({"k": "a", "u": str(user), "t": 60 * MINUTE} for user in range(3000)))
+        running.move_watermark(61 * MINUTE)
+        running.move_clock(20_000)
+        filled |= {name for name in MAPS for held in running.maps[name].shards.values() if held}
+    assert filled == set(MAPS)
+
+
+def test_large_partials_are_counted_without_being_read() -> None:
+    running = holding(HOLDING["large partials"])
+    running.send(*({"k": "a", "u": str(user), "t": 60 * MINUTE} for user in range(3000)))
+    assert sum(len(v) for held in running.maps["large"].shards.values() for v in held.values()) > 4000
+    before = running.maps["large"].reads
+    assert told_bytes(running) == stored_bytes(running)
+    assert running.maps["large"].reads == before
+
+
+def test_state_bytes_are_right_at_once_after_a_restart() -> None:
+    running = holding(HOLDING["large partials"])
+    running.send(*({"k": "a", "u": str(user), "t": 60 * MINUTE} for user in range(3000)))
+    again = Engine(running.plan.model_dump(), running.snapshot())
+    again.send()
+    assert told_bytes(again) == stored_bytes(again) == stored_bytes(running)
+
+
+def test_the_time_of_a_silence_is_part_of_the_state() -> None:
+    silent = {"out_of_orderness": "0s", "idle_timeout": "30s", "on_idle": "advance"}
+    running = Engine(counting_plan({"tumbling": "9m"}, event=silent), follow=True)
+    running.send(*at(0.75))
+    running.send(*at(0.9))
+    running.move_clock(2 * MINUTE)
+    assert any(b"silent_until" in held for held in running.maps["clock"].shards.values())
+    assert told_bytes(running) == stored_bytes(running)

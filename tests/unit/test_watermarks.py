@@ -9,12 +9,12 @@ from operators.ingest.watermarks import ALWAYS_MS, PartitionWatermarks
 IDLE_MS = 1000
 
 
-def afresh(expected: int | None = 2, disorder: int = 5) -> PartitionWatermarks:
-    return PartitionWatermarks(disorder, IDLE_MS, expected, None)
+def afresh(disorder: int = 5) -> PartitionWatermarks:
+    return PartitionWatermarks(disorder, IDLE_MS, None)
 
 
-def resumed(settle: int, expected: int | None = 1) -> PartitionWatermarks:
-    return PartitionWatermarks(0, IDLE_MS, expected, settle)
+def resumed(settle: int) -> PartitionWatermarks:
+    return PartitionWatermarks(0, IDLE_MS, settle)
 
 
 def test_the_slowest_partition_sets_the_watermark_less_the_disorder() -> None:
@@ -24,16 +24,17 @@ def test_the_slowest_partition_sets_the_watermark_less_the_disorder() -> None:
     assert marks.observe({"slow": 300}, 2) == 295
 
 
-def test_a_partition_not_heard_from_since_the_start_holds_the_watermark_back_until_the_idle_timeout() -> None:
+def test_until_all_partitions_are_heard_from_there_is_no_watermark_however_long_it_takes() -> None:
     marks = afresh()
-    assert marks.observe({"a": 100}, 0) is None
-    assert marks.observe({"a": 200}, IDLE_MS - 1) is None
-    assert marks.observe({"a": 300}, IDLE_MS) == 295
+    assert marks.observe({"a": 100}, 0, all_heard=False) is None
+    assert marks.observe({"a": 200}, 10 * IDLE_MS, all_heard=False) is None
+    assert marks.observe({"b": 50}, 10 * IDLE_MS, all_heard=True) == 45
 
 
-@pytest.mark.parametrize(("expected", "first"), [(1, 95), (2, None), (None, None)])
-def test_how_many_partitions_are_waited_for_depends_on_what_is_known(expected, first) -> None:
-    assert afresh(expected).observe({"a": 100}, 0) == first
+def test_all_partitions_may_be_heard_from_without_one_event_of_theirs_being_good() -> None:
+    marks = afresh()
+    assert marks.observe({}, 0, all_heard=True) is None
+    assert marks.observe({"a": 100}, 1, all_heard=True) == 95
 
 
 def test_an_idle_partition_does_not_stall_the_others_and_counts_again_when_it_speaks() -> None:
@@ -47,7 +48,7 @@ def test_an_idle_partition_does_not_stall_the_others_and_counts_again_when_it_sp
 
 @pytest.mark.parametrize("start", [-1000, 0, 5, 10**12])
 def test_the_watermark_never_falls_wherever_it_is(start) -> None:
-    marks = afresh(expected=1)
+    marks = afresh()
     assert marks.observe({"a": start + 5}, 0) == start
     assert marks.observe({"b": start - 500}, 1) == start
     assert marks.observe({}, 2) == start
@@ -55,14 +56,14 @@ def test_the_watermark_never_falls_wherever_it_is(start) -> None:
 
 
 def test_old_events_of_a_partition_do_not_set_it_back() -> None:
-    marks = afresh(expected=1)
+    marks = afresh()
     marks.observe({"a": 100}, 0)
     assert marks.observe({"a": 50}, 1) == 95
 
 
 def test_nothing_may_be_late_before_a_job_that_starts_afresh_has_a_watermark() -> None:
     marks = afresh()
-    marks.observe({"a": 100}, 0)
+    marks.observe({"a": 100}, 0, all_heard=False)
     assert marks.late_before_ms(0) == -ALWAYS_MS
     marks.observe({"b": 100}, 0)
     assert marks.late_before_ms(0) == -ALWAYS_MS
@@ -71,7 +72,7 @@ def test_nothing_may_be_late_before_a_job_that_starts_afresh_has_a_watermark() -
 
 
 def test_a_batch_is_late_against_the_watermark_that_travels_behind_the_one_before() -> None:
-    marks = afresh(expected=1)
+    marks = afresh()
     marks.observe({"a": 100}, 0)
     marks.observe({"a": 200}, 0)
     assert marks.late_before_ms(0) == 95
@@ -99,7 +100,7 @@ def test_after_a_restart_the_idle_timeout_ends_the_doubt_too() -> None:
 
 
 def test_after_a_silence_windows_may_be_as_far_ahead_as_it_was_long() -> None:
-    marks = afresh(expected=1, disorder=0)
+    marks = afresh(disorder=0)
     marks.observe({"a": 100}, 0)
     marks.observe({"a": 101}, 10 * IDLE_MS)
     for now, newest in ((10 * IDLE_MS, 101), (10 * IDLE_MS + 1, 200), (11 * IDLE_MS + 1, 300)):

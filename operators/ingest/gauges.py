@@ -1,0 +1,83 @@
+"""What ingest tells of itself in Flink's metrics: events, rejects and their reasons, batches, time, lag.
+
+Counters and whole numbers only: PyFlink's distributions read 0.0 in the Prometheus reporter, and its gauges
+lose fractions. What a distribution would tell is told by a sum and a count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pyflink.metrics import Counter, MetricGroup
+
+from operators.events.event_time import MIN_TIME_MS
+from operators.records import Envelope
+
+
+class IngestGauges:
+    """The metrics of one ingest worker; touched once a batch.
+
+    Attributes:
+        watermark_ms: the last watermark sent; the least event time there can be before there is one.
+    """
+
+    def __init__(self, group: MetricGroup) -> None:
+        """Register what is there from the start.
+
+        Args:
+            group: the function's metric group.
+        """
+        self._group = group
+        self._events, self._rejected = group.counter("events"), group.counter("rejected")
+        self._batches, self._ingest_us = group.counter("batches"), group.counter("ingest_us")
+        self.watermark_ms = MIN_TIME_MS
+        self._batch_events = 0
+        self._lag_ms: int | None = None
+        group.gauge("watermark_s", lambda: self.watermark_ms // 1000)
+        group.gauge("batch_events", lambda: self._batch_events)
+
+    def batch(self, envelope: Envelope, took_s: float, lag_ms: int | None) -> None:
+        """Count one batch.
+
+        Args:
+            envelope: what came of it.
+            took_s: how long it took, from payloads to the encoded envelope.
+            lag_ms: how far the newest event time so far was behind the wall clock when the batch was taken;
+                None where there was no good event yet.
+        """
+        self._events.inc(envelope.events)
+        self._rejected.inc(len(envelope.rejects))
+        self._batches.inc()
+        self._ingest_us.inc(int(took_s * 1e6))
+        self._batch_events = envelope.events
+        if lag_ms is not None:
+            if self._lag_ms is None:
+                self._group.gauge("event_time_lag_ms", lambda: self._lag_ms)
+            self._lag_ms = lag_ms
+
+
+class ExplodeGauges:
+    """The metrics of one worker that unpacks envelopes."""
+
+    def __init__(self, group: MetricGroup) -> None:
+        """Register what is there from the start.
+
+        Args:
+            group: the operator's metric group.
+        """
+        self._group, self._partials = group, group.counter("partials")
+        self._by_reason: dict[str, Counter] = {}
+
+    def envelope(self, partials: int, reasons: Mapping[str, int]) -> None:
+        """Count one envelope.
+
+        Args:
+            partials: how many records for the window operator are in it.
+            reasons: how many events were rejected for each reason; there are about a dozen.
+        """
+        self._partials.inc(partials)
+        for reason, events in reasons.items():
+            if reason not in self._by_reason:
+                group = self._group.add_group("reason", reason)
+                self._by_reason[reason] = group.counter("rejected_by_reason")
+            self._by_reason[reason].inc(events)

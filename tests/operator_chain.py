@@ -1,0 +1,174 @@
+"""Drives the Flink functions of all three operators without Flink: metrics, state and timers in memory."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pandas as pd
+from engine import ShardedMap
+from pyflink.datastream import TimeDomain
+from pyflink.metrics import MetricGroup
+
+from operators.ingest.ingest_function import TOTALS, Explode, IngestFunction
+from operators.ingest.source_batch import SourceBatch
+from operators.parsing.payloads import Payloads
+from operators.plan import Plan
+from operators.records import decode_envelope
+from operators.windows.window_function import LATE, WindowFunction
+
+
+class Group(MetricGroup):
+    """Metrics in memory; a counter loses what a timer adds to it, as PyFlink's do."""
+
+    def __init__(self, path: tuple[str, ...] = (), top: Group | None = None) -> None:
+        self.path, self.top = path, top or self
+        if top is None:
+            self.in_timer = False
+            self.counters: Counter[tuple[str, ...]] = Counter()
+            self.gauges: dict[tuple[str, ...], Callable[[], int]] = {}
+
+    def add_group(self, name: str, extra: str | None = None) -> Group:
+        return Group((*self.path, name if extra is None else f"{name}={extra}"), self.top)
+
+    def counter(self, name: str) -> Any:
+        top, path = self.top, (*self.path, name)
+        assert path not in top.counters and path not in top.gauges, f"{path} is there twice"
+        top.counters[path] = 0
+
+        class Own:
+            def inc(self, n: int = 1) -> None:
+                assert type(n) is int
+                top.counters[path] += 0 if top.in_timer else n
+
+        return Own()
+
+    def gauge(self, name: str, obj: Callable[[], int]) -> None:
+        path = (*self.path, name)
+        assert path not in self.top.counters and path not in self.top.gauges, f"{path} is there twice"
+        self.top.gauges[path] = obj
+
+    def meter(self, name: str, time_span_in_seconds: int = 60) -> Any:
+        raise AssertionError("meters are no whole numbers")
+
+    def distribution(self, name: str) -> Any:
+        raise AssertionError("distributions read 0.0 in the Prometheus reporter")
+
+    def read(self) -> dict[str, int]:
+        """Return every metric's value, by its path."""
+        values = dict(self.counters) | {path: gauge() for path, gauge in self.gauges.items()}
+        assert all(type(value) is int for value in values.values()), values
+        return {"/".join(path): value for path, value in values.items()}
+
+
+class Context:
+    """What a function is opened with."""
+
+    def __init__(self) -> None:
+        self.group, self.maps = Group(), {}
+
+    def get_metric_group(self) -> Group:
+        return self.group
+
+    get_metrics_group = get_metric_group
+
+    def get_map_state(self, descriptor: Any) -> ShardedMap:
+        return self.maps.setdefault(descriptor.get_name(), ShardedMap())
+
+
+class Messages:
+    """Reads a column of payloads."""
+
+    def read(self, *columns: Any) -> Iterator[tuple[int, SourceBatch]]:
+        payloads = Payloads.from_messages(list(columns[0]))
+        yield 0, SourceBatch(payloads, lambda i: {"offset": i}, ("p0",))
+
+
+class Operators:
+    """Ingest, explode and windows, one after another, with Flink's part played by this class.
+
+    Args:
+        plan: what to run.
+        begun_ms: when the job was begun afresh; None for one that may have a former life.
+    """
+
+    def __init__(self, plan: Plan, begun_ms: int | None = None) -> None:
+        self.context, text = Context(), plan.model_dump_json(by_alias=True)
+        self.read = self.context.group.read
+        self.ingest = IngestFunction(text, '"json"', Messages(), False, begun_ms)
+        self.explode, self.windows = Explode(), WindowFunction(text, False)
+        for function in (self.ingest, self.explode, self.windows):
+            function.open(self.context)
+        self.watermark_ms, self.now_ms, self.key = -(2**63), 0, ""
+        self.timers: dict[bool, set[tuple[int, str]]] = {True: set(), False: set()}
+        self.records, self.results, self.late, self.totals = 0, [], [], []
+
+    def send(self, *payloads: bytes) -> None:
+        """Send a batch through; the watermark follows."""
+        answer = self.ingest.eval(pd.DataFrame({"payload": list(payloads)}))
+        envelope = answer["envelope"][0]
+        for made in self.explode.process_element((envelope,), None):
+            if isinstance(made, tuple) and made[0] is TOTALS:
+                self.totals.append(json.loads(made[1]))
+            elif not isinstance(made, tuple):
+                self.records += 1
+                self._turn_to(made[0])
+                self._take(self.windows.process_element(made, self))
+        assert decode_envelope(envelope).events == len(payloads)
+        self.move_watermark(int(answer["watermark_ms"][0]) - 1)
+
+    def end(self) -> None:
+        """End the input."""
+        self.move_watermark(2**63 - 1)
+
+    def move_watermark(self, to_ms: int) -> None:
+        """Let the watermark rise and fire what is due."""
+        self.watermark_ms = max(self.watermark_ms, to_ms)
+        self._fire(True, self.watermark_ms)
+
+    def pass_time(self, to_ms: int) -> None:
+        """Let the wall clock go on and fire what is due."""
+        self.now_ms = to_ms
+        self._fire(False, to_ms)
+
+    def _fire(self, event_time: bool, up_to_ms: int) -> None:
+        due = sorted(timer for timer in self.timers[event_time] if timer[0] <= up_to_ms)
+        self.timers[event_time].difference_update(due)
+        self.event_time, self.context.group.in_timer = event_time, True
+        for time_ms, key in due:
+            self._turn_to(key)
+            self._take(self.windows.on_timer(time_ms, self))
+        self.context.group.in_timer = False
+
+    def _turn_to(self, key: str) -> None:
+        self.key = key
+        for sharded in self.context.maps.values():
+            sharded.shard = key
+
+    def _take(self, outputs: Iterator) -> None:
+        for output in outputs:
+            late = isinstance(output, tuple) and output[0] is LATE
+            (self.late if late else self.results).append(json.loads(output[1] if late else output))
+
+    def get_current_key(self) -> str:
+        return self.key
+
+    def timer_service(self) -> Operators:
+        return self
+
+    def time_domain(self) -> TimeDomain:
+        return TimeDomain.EVENT_TIME if self.event_time else TimeDomain.PROCESSING_TIME
+
+    def current_watermark(self) -> int:
+        return self.watermark_ms
+
+    def current_processing_time(self) -> int:
+        return self.now_ms
+
+    def register_event_time_timer(self, time_ms: int) -> None:
+        self.timers[True].add((time_ms, self.key))
+
+    def register_processing_time_timer(self, time_ms: int) -> None:
+        self.timers[False].add((time_ms, self.key))
