@@ -12,9 +12,9 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import Progress
 
 from flink_job.embedded.environment import EnvironmentProblem
+from flink_job.kafka.problem import KafkaProblem
 from flink_job.pipeline.reading import PipelineProblem, load_pipeline
 from flink_job.pipeline.spec import Pipeline
 from flink_job.sources.source import SourceProblem
@@ -44,8 +44,11 @@ def _told_plainly(command: Callable[..., None]) -> Callable[..., None]:
         except (PipelineProblem, SourceProblem) as problem:
             click.echo(str(problem), err=True)
             sys.exit(_WRONG)
+        except KafkaProblem as problem:
+            click.echo(str(problem), err=True)
+            sys.exit(_FAILED)
         except EnvironmentProblem as problem:
-            click.echo(f"{problem}\n{problem.remedy}", err=True)
+            click.echo(f"{problem.message}\n{problem.remedy}", err=True)
             sys.exit(_FAILED)
 
     return wrapper
@@ -62,6 +65,8 @@ def main() -> None:
 @click.option("--from", "go_on", metavar="latest|PATH", help="Go on from a checkpoint or savepoint.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port of the web UI; 0: any that is free.")
 @click.option("--overwrite", is_flag=True, help="Clear output folders that an earlier run filled.")
+@click.option("--cluster", metavar="HOST:PORT", help="Run it on this Flink cluster instead.")
+@click.option("--detach", is_flag=True, help="With --cluster: leave when the job runs.")
 @set_option
 @json_option
 @_told_plainly
@@ -70,11 +75,19 @@ def run(
     go_on: str | None,
     port: int | None,
     overwrite: bool,
+    cluster: str | None,
+    detach: bool,
     overrides: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Run a pipeline on this machine until it ends, or Ctrl-C stops it."""
+    """Run a pipeline on this machine, or on a cluster, until it ends or Ctrl-C stops it."""
     pipeline = load_pipeline(pipeline_path, overrides)
+    if cluster is not None:
+        _refuse_with_cluster(port, overwrite)
+        _run_on_cluster(pipeline, pipeline_path, overrides, cluster, detach, go_on, as_json)
+        return
+    if detach:
+        raise click.UsageError("--detach goes with --cluster: a run on this machine ends with its command")
     again = [str(pipeline_path), *(f"--set={override}" for override in overrides)]
     again += [] if port is None else [f"--port={port}"]
     again += ["--json"] if as_json else []
@@ -158,13 +171,33 @@ def schema() -> None:
 @click.option("--skew", default=1.0, show_default=True, help="Zipf exponent of users and items.")
 @click.option("--disorder", default="0s", show_default=True, help="How late an event may come.")
 @click.option("--bad-share", default=0.0, show_default=True, help="Share of bad events, 0 to 1.")
-@click.option("--to", "target", default="-", metavar="FILE", help="A file, or - for standard output.")
+@click.option(
+    "--to",
+    "target",
+    default="-",
+    metavar="FILE|kafka://HOST:PORT/TOPIC",
+    help="A file, - for standard output, or a Kafka topic that is there.",
+)
+@click.option(
+    "--events-per-message",
+    type=click.IntRange(1, 100_000),
+    help="Kafka: events in a message, each on a line; default: 1.",
+)
+@click.option(
+    "--property",
+    "properties",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Kafka: a client property, such as security.protocol=SSL.",
+)
 @_told_plainly
-def simulate(target: str, **options: Any) -> None:
-    """Write the events of a simulated shop, one JSON object a line."""
+def simulate(
+    target: str, events_per_message: int | None, properties: tuple[str, ...], **options: Any
+) -> None:
+    """Write the events of a simulated shop, one JSON object a line, to a file or a Kafka topic."""
     from pydantic import ValidationError
 
-    from flink_job.commands.simulate import write_events
+    from flink_job.commands.simulate import told, write_events
     from flink_job.simulation.simulation import SimulatorSpec
 
     try:
@@ -175,18 +208,43 @@ def simulate(target: str, **options: Any) -> None:
         ]
         raise PipelineProblem("simulate", [line.replace("_", "-") for line in lines]) from None
     screen = _screen(stderr=True)
-    with Progress(console=screen, transient=True, disable=not screen.is_terminal) as progress:
-        task = progress.add_task("events", total=spec.events)
-        write_events(spec, target, lambda done: progress.update(task, completed=done))
+    if not target.startswith("kafka:"):
+        if events_per_message is not None or properties:
+            raise click.UsageError("--events-per-message and --property are for --to kafka://HOST:PORT/TOPIC")
+        with told(spec, screen) as progress:
+            write_events(spec, target, progress)
+        return
+    from flink_job.commands.produce import read_properties, send_events
+    from flink_job.kafka.producing import Destination
+
+    try:
+        destination, given = Destination.read(target), read_properties(properties)
+    except ValueError as problem:
+        raise click.UsageError(str(problem)) from None
+    with told(spec, screen, lines=True) as progress:
+        sent = send_events(spec, destination, given, events_per_message or 1, progress)
+    screen.print(f"{destination}: {sent}", markup=False, highlight=False)
 
 
 @main.command()
+@click.argument("pipeline_path", metavar="[PIPELINE]", required=False, type=click.Path(path_type=Path))
+@click.option("--cluster", metavar="HOST:PORT", help="Look at this Flink cluster too.")
+@set_option
 @json_option
-def doctor(as_json: bool) -> None:
-    """Say what on this machine is in the way of a run, and what to do about it."""
+@_told_plainly
+def doctor(
+    pipeline_path: Path | None, cluster: str | None, overrides: tuple[str, ...], as_json: bool
+) -> None:
+    """Say what is in the way of a run, on this machine or on a cluster, and what to do about it.
+
+    With a pipeline, its brokers and topics are looked at too; nothing is created.
+    """
+    if pipeline_path is None and overrides:
+        raise click.UsageError("--set goes with a PIPELINE")
+    pipeline = None if pipeline_path is None else load_pipeline(pipeline_path, overrides)
     from flink_job.commands import doctor as examination
 
-    findings = examination.examine()
+    findings = examination.examine(pipeline, cluster)
     if as_json:
         click.echo(examination.as_json(findings))
     else:
@@ -224,6 +282,37 @@ def _run(
             revive(pipeline, again)
         click.echo(f"{pipeline.name} failed: {problem.reason}\nthe whole story: {problem.log}", err=True)
         sys.exit(_FAILED)
+
+
+def _refuse_with_cluster(port: int | None, overwrite: bool) -> None:
+    for option, given in (("--port", port is not None), ("--overwrite", overwrite)):
+        if given:
+            raise click.UsageError(f"{option} is for runs on this machine, not with --cluster")
+
+
+def _run_on_cluster(
+    pipeline: Pipeline,
+    path: Path,
+    overrides: tuple[str, ...],
+    cluster: str,
+    detach: bool,
+    go_on: str | None,
+    as_json: bool,
+) -> None:
+    """Run a pipeline on a cluster; a failed job ends the process with its reason."""
+    from flink_job.cluster.failures import JobFailed
+    from flink_job.commands.cluster_run import run_on_cluster
+    from flink_job.commands.outcome import show_cluster_run
+
+    try:
+        ran = run_on_cluster(pipeline, path, overrides, cluster, detach, go_on, _screen(as_json))
+    except JobFailed as problem:
+        click.echo(f"{pipeline.name} failed: {problem.reason}\nthe whole story: {problem.log}", err=True)
+        sys.exit(_FAILED)
+    if as_json:
+        click.echo(json.dumps(asdict(ran)))
+    else:
+        show_cluster_run(ran, pipeline, path, _screen())
 
 
 if __name__ == "__main__":

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
 from rich.console import Console
 
+from flink_job.kafka.problem import KafkaProblem
 from flink_job.pipeline.reading import PipelineProblem, load_pipeline
-from flink_job.settings import job_settings
-from flink_job.sinks.file_sink import FileSink, FileSinkSpec
-from flink_job.sinks.print_sink import PrintSink
+from flink_job.settings import CHECKPOINT_FOLDER, job_settings
+from flink_job.sinks.opening import open_sinks
 from flink_job.sources.opening import open_source
 from flink_job.sources.source import SourceProblem
 
@@ -22,23 +23,29 @@ def main(path: Path, overrides: tuple[str, ...]) -> None:
     """Build the job of a pipeline file and hand it to the cluster."""
     try:
         pipeline = load_pipeline(path, overrides)
-        source = open_source(pipeline, False, Console(stderr=True))
-    except (PipelineProblem, SourceProblem) as problem:
-        raise SystemExit(str(problem)) from None
+        console = Console(stderr=True)
+        source = open_source(pipeline, False, console)
+        sinks = open_sinks(pipeline, False, console)
+    except (PipelineProblem, SourceProblem, KafkaProblem) as problem:
+        click.echo(str(problem), err=True)
+        sys.exit(1)
 
     from pyflink.common import Configuration
     from pyflink.datastream import StreamExecutionEnvironment
+    from pyflink.util.java_utils import get_j_env_configuration
 
     from flink_job.topology import build
 
+    env = StreamExecutionEnvironment.get_execution_environment()
+    settings = job_settings(pipeline, source)
+    # What the cluster, or whoever submits, says of checkpoints is better than a folder of this machine.
+    own = get_j_env_configuration(env._j_stream_execution_environment)
+    if pipeline.checkpoints.dir is None and own.containsKey(CHECKPOINT_FOLDER):
+        del settings[CHECKPOINT_FOLDER]
     configuration = Configuration()
-    for key, value in job_settings(pipeline, source).items():
+    for key, value in settings.items():
         configuration.set_string(key, value)
-    env = StreamExecutionEnvironment.get_execution_environment(configuration)
-    sinks = {}
-    for output in ("results", "late", "rejects"):
-        spec = getattr(pipeline.sinks, output)
-        sinks[output] = FileSink(Path(spec.path)) if isinstance(spec, FileSinkSpec) else PrintSink()
+    env.configure(configuration)
     # Whether the cluster restores a savepoint is not known here, so anything may be late at first.
     build(pipeline, source, sinks, env, begun_ms=None)
     env.execute(pipeline.name)

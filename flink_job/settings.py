@@ -10,6 +10,8 @@ from flink_job.pipeline.spec import Pipeline
 if TYPE_CHECKING:
     from flink_job.sources.source import Source
 
+PYTHON = "python.executable"
+CHECKPOINT_FOLDER = "execution.checkpointing.dir"
 _BUNDLE_MS = {"throughput": 200, "latency": 5}
 _BUFFER_MS = {"throughput": 100, "latency": 1}
 _BATCHES_PER_BUNDLE = 4
@@ -23,7 +25,7 @@ def job_settings(pipeline: Pipeline, source: Source) -> dict[str, str]:
         "pipeline.auto-watermark-interval": "20 ms",
         "execution.buffer-timeout.interval": f"{_BUFFER_MS[pipeline.profile]} ms",
         "execution.checkpointing.interval": f"{pipeline.checkpoints.every} ms",
-        "execution.checkpointing.dir": pipeline.checkpoint_uri(),
+        CHECKPOINT_FOLDER: pipeline.checkpoint_uri(),
         "execution.checkpointing.num-retained": str(pipeline.checkpoints.keep),
         "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
         "execution.checkpointing.incremental": "true",
@@ -34,8 +36,8 @@ def job_settings(pipeline: Pipeline, source: Source) -> dict[str, str]:
         "restart-strategy.exponential-delay.initial-backoff": "1 s",
         "restart-strategy.exponential-delay.max-backoff": "30 s",
         "restart-strategy.exponential-delay.backoff-multiplier": "2",
-        "restart-strategy.exponential-delay.attempts-before-reset-backoff": "6",
         "table.exec.uid.generation": "ALWAYS",
+        "table.local-time-zone": "UTC",
         "table.exec.source.idle-timeout": f"{pipeline.event.idle_timeout} ms",
         "python.fn-execution.arrow.batch.size": str(source.rows_per_batch),
         "python.fn-execution.bundle.size": str(source.rows_per_batch * _BATCHES_PER_BUNDLE),
@@ -64,6 +66,8 @@ def embedded_settings(rest_port: int, parallelism: int) -> dict[str, str]:
         "parallelism.default": str(parallelism),
         "taskmanager.numberOfTaskSlots": str(parallelism),
         "metrics.fetcher.update-interval": "500",
-        "python.executable": sys.executable,
+        # Nobody watches for long here; on a cluster a job is to be there again when what it needs is.
+        "restart-strategy.exponential-delay.attempts-before-reset-backoff": "6",
+        PYTHON: sys.executable,
         "python.client.executable": sys.executable,
     }

@@ -11,7 +11,6 @@ from pyflink.table.udf import udf
 
 from flink_job import uids
 from flink_job.pipeline.spec import Pipeline
-from flink_job.sinks.file_sink import ResultFileSinkSpec
 from flink_job.sinks.sink import Sink
 from flink_job.sources.source import Source
 from operators.ingest.ingest_function import (
@@ -45,12 +44,9 @@ def build(
     t_env = StreamTableEnvironment.create(env)
     envelopes = _ingest(pipeline, source, env, t_env, begun_ms)
     records = envelopes.process(Explode(), RECORD_TYPE).uid(uids.EXPLODE).name("explode")
-    with_sketch = (
-        isinstance(pipeline.sinks.results, ResultFileSinkSpec) and pipeline.sinks.results.with_sketch
-    )
     results = (
         records.key_by(lambda record: record[0], key_type=Types.STRING())
-        .process(WindowFunction(pipeline.plan_json(), with_sketch), Types.STRING())
+        .process(WindowFunction(pipeline.plan_json(), pipeline.with_sketches()), Types.STRING())
         .uid(uids.WINDOWS)
         .name("windows")
     )
@@ -82,8 +78,11 @@ def _ingest(
     )
     ingest = udf(function, result_type=ENVELOPE_TYPE, func_type="pandas")
     rows = source.table(env, t_env).map(ingest).alias("watermark_ms", "envelope")
+    uids.name_table_operators(t_env, uids.INGEST, numbered=True)
+    envelopes = t_env.to_data_stream(rows.where(col("envelope").is_not_null))
+    uids.name_table_operators(t_env, uids.STAMPED, numbered=True)
     stamped = t_env.from_data_stream(
-        t_env.to_data_stream(rows.where(col("envelope").is_not_null)),
+        envelopes,
         Schema.new_builder()
         .column("watermark_ms", "BIGINT")
         .column("envelope", "BYTES")

@@ -1,10 +1,35 @@
 """The uid of every operator: the name under which its state is found again; a uid is for ever."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyflink.table import StreamTableEnvironment
+
 SOURCE = "source"
 DEALT = "dealt"
+INGEST = "ingest"
+STAMPED = "stamped"
 EXPLODE = "explode"
 WINDOWS = "windows"
 RESULTS = "results"
 LATE = "late"
 REJECTS = "rejects"
 TOTALS = "totals"
+
+
+def name_table_operators(t_env: StreamTableEnvironment, uid: str, numbered: bool = False) -> None:
+    """Give the operators that Flink makes of the next tables uids that say what they do, after this one.
+
+    Flink would number them in the order in which they are made, so that a change of one part of the graph
+    would cost another its state.
+
+    Args:
+        t_env: where the next tables are.
+        uid: what the uids begin with.
+        numbered: whether to number them all the same: for tables that are made before all others, and of
+            which several operators do the same.
+    """
+    number = "<id>_" if numbered else ""
+    t_env.get_config().set("table.exec.uid.format", f"{uid}_{number}<type>_<transformation>")

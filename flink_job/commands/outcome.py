@@ -6,10 +6,12 @@ from pathlib import Path
 
 from rich.console import Console
 
+from flink_job.commands.cluster_run import ClusterRun
 from flink_job.commands.results_table import latest_results, result_tables
 from flink_job.commands.run import Outcome
-from flink_job.pipeline.spec import Pipeline
-from flink_job.sinks.file_sink import read_lines
+from flink_job.pipeline.spec import OUTPUTS, Pipeline
+from flink_job.sinks.file_sink import FileSinkSpec, read_lines
+from flink_job.sinks.kafka_spec import KafkaSinkSpec
 from flink_job.sinks.print_sink import PrintSinkSpec
 
 
@@ -36,6 +38,8 @@ def show(outcome: Outcome, pipeline: Pipeline, path: Path, console: Console) -> 
     )
     for output, folder in outcome.folders.items():
         console.print(f"  {output}: {folder}", soft_wrap=True)
+    for output, topic in outcome.topics.items():
+        console.print(f"  {output}: topic {topic}", soft_wrap=True)
     if not outcome.finished and outcome.savepoint is None:
         console.print(
             f"go on from the last checkpoint, if there is one: sketchstream run {path} --from latest"
@@ -45,3 +49,27 @@ def show(outcome: Outcome, pipeline: Pipeline, path: Path, console: Console) -> 
             f"savepoint: {outcome.savepoint}\ngo on with: sketchstream run {path} --from latest",
             soft_wrap=True,
         )
+
+
+def show_cluster_run(ran: ClusterRun, pipeline: Pipeline, path: Path, console: Console) -> None:
+    """Print how a run on a cluster stands, and how to go on.
+
+    Args:
+        ran: how it stands.
+        pipeline: the pipeline.
+        path: its file.
+        console: where to print.
+    """
+    counted = "".join(f", {ran.counted[name]:,} {name}" for name in ran.counted)
+    console.print(f"[bold]{pipeline.name}[/] is {ran.state.lower()}{counted}", soft_wrap=True)
+    for output in OUTPUTS:
+        sink = getattr(pipeline.sinks, output)
+        if isinstance(sink, KafkaSinkSpec):
+            console.print(f"  {output}: topic {sink.topic}", soft_wrap=True)
+        else:
+            where = f"folder {sink.path}" if isinstance(sink, FileSinkSpec) else "output of the TaskManagers"
+            console.print(f"  {output}: {where}", soft_wrap=True)
+    if ran.savepoint is not None:
+        console.print(f"savepoint: {ran.savepoint}\ngo on with --from latest", soft_wrap=True)
+    elif not ran.counted:
+        console.print(f"it runs on: {ran.web_ui}/#/job/running/{ran.job}/overview", soft_wrap=True)

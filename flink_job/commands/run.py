@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
 
+from flink_job.commands.interrupts import interrupts
 from flink_job.commands.progress import follow
 from flink_job.embedded.began import write_began
 from flink_job.embedded.checkpoints import restore_point, savepoint_folder
@@ -21,11 +20,13 @@ from flink_job.embedded.job import EmbeddedJob, start
 from flink_job.embedded.ports import free_port, holder_of, is_free
 from flink_job.embedded.rest import FlinkUnreachable
 from flink_job.pipeline.reading import PipelineProblem
-from flink_job.pipeline.spec import Pipeline
+from flink_job.pipeline.spec import OUTPUTS, Pipeline
 from flink_job.sinks.file_sink import FileSink, FileSinkSpec, parts, read_lines
+from flink_job.sinks.kafka_sink import KafkaSink
+from flink_job.sinks.kafka_spec import KafkaSinkSpec
+from flink_job.sinks.opening import open_sinks
 from flink_job.sources.opening import open_source
 
-OUTPUTS = ("results", "late", "rejects")
 DEFAULT_PORT = 8081
 _SAVEPOINT_TIMEOUT_S = 120
 
@@ -42,6 +43,9 @@ class Outcome:
         late: how many came too late.
         results: how many results there are, revisions included.
         savepoint: where a stopped run left its state; None where it had not begun to work.
+        folders: where each output is that goes to files.
+        topics: where each output is that goes to Kafka. What is counted of it is then what Flink counted
+            since the run was begun or gone on with.
     """
 
     finished: bool
@@ -52,6 +56,7 @@ class Outcome:
     results: int
     savepoint: str | None = None
     folders: dict[str, str] = field(default_factory=dict)
+    topics: dict[str, str] = field(default_factory=dict)
 
 
 def run(
@@ -73,6 +78,7 @@ def run(
     Raises:
         PipelineProblem: where the pipeline cannot be run as it is.
         SourceProblem: where the source cannot be read.
+        KafkaProblem: where a topic cannot be read or written.
         EnvironmentProblem: where something on this machine is in the way.
         JobFailed: where the job fails.
     """
@@ -81,30 +87,35 @@ def run(
     source = open_source(pipeline, go_on is not None, console)
     if restore is None:
         _begin_afresh(pipeline, overwrite)
-    folders = {output: pipeline.output_folder(output) for output in OUTPUTS}
-    folders["totals"] = pipeline.run_folder() / "totals"
+    sinks = open_sinks(pipeline, True, console)
+    totals = pipeline.run_folder() / "totals"
     started = time.monotonic()
-    with _interrupts() as interrupted:
-        job = start(
-            pipeline, source, {name: FileSink(folder) for name, folder in folders.items()}, port, restore
-        )
+    with interrupts() as interrupted:
+        job = start(pipeline, source, sinks | {"totals": FileSink(totals)}, port, restore)
         console.print(
             f"[bold]{pipeline.name}[/] runs as job {job.id}; web UI: {job.rest.address}", soft_wrap=True
         )
-        follow(job, console, lambda: bool(interrupted))
+        counters = follow(job, console, lambda: bool(interrupted)).counters
         finished, savepoint = _stop(job, pipeline, console) if interrupted else (True, None)
         if finished:
             job.wait()
-    events, rejects, late = _totals(folders)
+    events, rejects = _totals(totals)
+    folders = {name: sink.folder for name, sink in sinks.items() if isinstance(sink, FileSink)}
+    counted = {name: int(counters.get(name, 0)) for name in OUTPUTS}
+    if "late" in folders:
+        counted["late"] = sum(json.loads(line).get("events", 1) for line in read_lines(folders["late"]))
+    if "results" in folders:
+        counted["results"] = sum(1 for _ in read_lines(folders["results"]))
     return Outcome(
         finished=finished,
         elapsed_s=time.monotonic() - started,
         events=events,
         rejects=rejects,
-        late=late,
-        results=sum(1 for _ in read_lines(folders["results"])),
+        late=counted["late"],
+        results=counted["results"],
         savepoint=savepoint,
-        folders={name: str(folder) for name, folder in folders.items() if name in OUTPUTS},
+        folders={name: str(folder) for name, folder in folders.items()},
+        topics={name: sink.topic for name, sink in sinks.items() if isinstance(sink, KafkaSink)},
     )
 
 
@@ -126,8 +137,11 @@ def _port(wanted: int | None) -> int:
 def _begin_afresh(pipeline: Pipeline, overwrite: bool) -> None:
     """Clear what an earlier run left, but not what a user asked to be written unless told so."""
     for output in OUTPUTS:
+        spec = getattr(pipeline.sinks, output)
+        if isinstance(spec, KafkaSinkSpec):
+            continue
         folder = pipeline.output_folder(output)
-        owned = not isinstance(getattr(pipeline.sinks, output), FileSinkSpec)
+        owned = not isinstance(spec, FileSinkSpec)
         if not owned and not overwrite and parts(folder):
             raise PipelineProblem(
                 f"sinks.{output}.path",
@@ -139,24 +153,6 @@ def _begin_afresh(pipeline: Pipeline, overwrite: bool) -> None:
     run_folder.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(run_folder / "totals", ignore_errors=True)
     write_began(pipeline)
-
-
-@contextmanager
-def _interrupts() -> Iterator[list[int]]:
-    """Collect the first Ctrl-C or SIGTERM; a second one ends the process as usual."""
-    received: list[int] = []
-
-    def note(number: int, _: object) -> None:
-        received.append(number)
-        for each, handler in before.items():
-            signal.signal(each, handler)
-
-    before = {each: signal.signal(each, note) for each in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
 
 
 def _stop(job: EmbeddedJob, pipeline: Pipeline, console: Console) -> tuple[bool, str | None]:
@@ -179,11 +175,11 @@ def _stop(job: EmbeddedJob, pipeline: Pipeline, console: Console) -> tuple[bool,
         return False, None
 
 
-def _totals(folders: dict[str, Path]) -> tuple[int, dict[str, int], int]:
-    """Return events, rejects by reason and late events, from what was written."""
-    rejects: dict[str, int] = {}
-    for line in read_lines(folders["rejects"]):
-        reason = json.loads(line)["reason"]
-        rejects[reason] = rejects.get(reason, 0) + 1
-    late = sum(json.loads(line).get("events", 1) for line in read_lines(folders["late"]))
-    return sum(int(line) for line in read_lines(folders["totals"])), rejects, late
+def _totals(folder: Path) -> tuple[int, dict[str, int]]:
+    """Return how many events there were, and rejects by reason, from what was written of each batch."""
+    events, rejects = 0, Counter[str]()
+    for line in read_lines(folder):
+        batch = json.loads(line)
+        events += batch["events"]
+        rejects.update(batch["rejects"])
+    return events, dict(rejects)

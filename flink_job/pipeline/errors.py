@@ -124,7 +124,7 @@ def _resolved(here: Any, place: Any, schema: dict[str, Any]) -> dict[str, Any]:
                 return here
             here = {"$ref": branch}
         elif "properties" not in here and ("anyOf" in here or "oneOf" in here):
-            branches = [_resolved(branch, None, schema) for branch in here.get("anyOf", here.get("oneOf"))]
+            branches = [_resolved(branch, place, schema) for branch in here.get("anyOf", here.get("oneOf"))]
             keys = set(place) if isinstance(place, dict) else set()
             mappings = [branch for branch in branches if "properties" in branch]
             if not mappings:

@@ -17,6 +17,9 @@ from operators.durations import DurationMs
 from operators.plan import Plan
 
 RUNS_FOLDER = Path(".sketchstream")
+OUTPUTS = ("results", "late", "rejects")
+_LONGEST_INTERVAL_MS = 5 * 60_000
+"""Between checkpoints with Kafka sinks: their transactions end after 15 minutes, restarts included."""
 
 
 SinkSpec = Annotated[FileSinkSpec | KafkaSinkSpec | PrintSinkSpec, Field(discriminator="type")]
@@ -68,20 +71,29 @@ class Pipeline(Plan):
         from_kafka = isinstance(self.source, KafkaSourceSpec)
         if self.event.time.kafka_timestamp and not from_kafka:
             raise ValueError("event.time: kafka_timestamp needs a source of type kafka")
-        for output in ("results", "late", "rejects"):
+        for output in OUTPUTS:
             sink = getattr(self.sinks, output)
-            if isinstance(sink, KafkaSinkSpec) and sink.brokers is None and not from_kafka:
+            if not isinstance(sink, KafkaSinkSpec):
+                continue
+            if sink.brokers is None and not from_kafka:
                 raise ValueError(f"sinks.{output}.brokers: is missing, and the source has none")
+            own_timeout = "transaction.timeout.ms" in sink.properties
+            if self.checkpoints.every > _LONGEST_INTERVAL_MS and not own_timeout:
+                raise ValueError(
+                    "checkpoints.every: expected at most 5m with a sink of type kafka, whose "
+                    "transactions end after 15 minutes; or set transaction.timeout.ms in its properties"
+                )
         return self
 
-    def beyond_this_version(self) -> list[str]:
-        """Return what the pipeline asks for that cannot be run yet, a line each."""
-        asked = {"source": self.source} | {f"sinks.{name}": sink for name, sink in self.sinks}
-        return [
-            f"{key}.type: kafka can be checked but not run by this version; file, simulator and print can"
-            for key, spec in asked.items()
-            if isinstance(spec, KafkaSourceSpec | KafkaSinkSpec)
-        ]
+    def uses_kafka(self) -> bool:
+        """Return whether the job needs Flink's Kafka connector."""
+        ends = (self.source, self.sinks.results, self.sinks.late, self.sinks.rejects)
+        return any(isinstance(end, KafkaSourceSpec | KafkaSinkSpec) for end in ends)
+
+    def with_sketches(self) -> bool:
+        """Return whether results carry their sketches."""
+        results = self.sinks.results
+        return isinstance(results, ResultFileSinkSpec | ResultKafkaSinkSpec) and results.with_sketch
 
     def plan_json(self) -> str:
         """Return what the operators need, as JSON."""

@@ -36,17 +36,17 @@ class FileSink:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
 
     def attach(self, lines: DataStream, uid: str) -> None:
         """End a stream of JSON texts in this folder."""
         from pyflink.common.serialization import Encoder
         from pyflink.datastream.connectors import file_system as flink
 
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         names = flink.OutputFileConfig.builder().with_part_prefix(PART_PREFIX).with_part_suffix(PART_SUFFIX)
         sink = (
-            flink.FileSink.for_row_format(self._folder.absolute().as_uri(), Encoder.simple_string_encoder())
+            flink.FileSink.for_row_format(self.folder.absolute().as_uri(), Encoder.simple_string_encoder())
             .with_bucket_assigner(flink.BucketAssigner.base_path_bucket_assigner())
             .with_rolling_policy(flink.RollingPolicy.on_checkpoint_rolling_policy())
             .with_output_file_config(names.build())

@@ -41,6 +41,7 @@ def chunk_numbers(
     numbers = numbers.uid(uids.SOURCE).set_parallelism(1)
     padding = lit("x").repeat(PADDING_BYTES).alias("padding")
     padded = t_env.from_data_stream(numbers).select(col("f0").alias("number"), padding)
+    uids.name_table_operators(t_env, uids.DEALT)
     dealt = t_env.to_data_stream(padded).rebalance()
     # Does nothing, in the JVM, but set the parallelism, which a table takes over from its stream.
     spread = dealt.assign_timestamps_and_watermarks(WatermarkStrategy.no_watermarks())

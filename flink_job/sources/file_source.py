@@ -86,8 +86,6 @@ class FileReader:
         quote: the byte between two of which a newline ends no record.
     """
 
-    expected_partitions: int | None = 1
-
     def __init__(self, manifest_path: str, quote: bytes | None) -> None:
         self._manifest_path, self._quote = manifest_path, quote
         self._manifest: Manifest | None = None

@@ -1,4 +1,4 @@
-"""The options of `source: {type: kafka}`: checked like all others; this version does not read Kafka yet."""
+"""The options of `source: {type: kafka}`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from operators.parsing import FormatSpec
+from operators.parsing import CsvFormat, FormatSpec
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
 Brokers = Annotated[
     str, Field(pattern=r"^[^\s,:]+:[0-9]{1,5}(,[^\s,:]+:[0-9]{1,5})*$", description="host:port, by commas.")
 ]
 _STARTS = ("earliest", "latest", "committed")
+_BATCH_MESSAGES, _BATCH_MESSAGES_OF_MANY = 10_000, 200
 
 
 class KafkaSourceSpec(BaseModel):
@@ -29,6 +30,12 @@ class KafkaSourceSpec(BaseModel):
     start: str = Field("earliest", description="earliest, latest, committed, or an ISO time.")
     stop: Literal["never", "latest"] = "never"
     format: FormatSpec = "json"
+    batch_messages: int | None = Field(
+        None,
+        ge=1,
+        le=1_000_000,
+        description="How many messages are ingested at a time, at most; default: 10,000, or 200 of ndjson.",
+    )
     properties: dict[str, str] = Field(default_factory=dict, description="Passed on to the Kafka client.")
 
     @field_validator("start", mode="before")
@@ -45,6 +52,12 @@ class KafkaSourceSpec(BaseModel):
         return start
 
     @model_validator(mode="after")
+    def _messages_have_no_header(self) -> KafkaSourceSpec:
+        if isinstance(self.format, CsvFormat) and self.format.has_header:
+            raise ValueError("format: expected columns and no header, since a message has no header line")
+        return self
+
+    @model_validator(mode="after")
     def _one_way_to_name_topics(self) -> KafkaSourceSpec:
         named = [key for key in ("topic", "topics", "pattern") if getattr(self, key) is not None]
         if len(named) != 1:
@@ -52,3 +65,8 @@ class KafkaSourceSpec(BaseModel):
                 f"expected one of topic, topics and pattern, got {' and '.join(named) or 'none'}"
             )
         return self
+
+    def rows_per_batch(self) -> int:
+        """Return how many messages one ingest call takes at most."""
+        usual = _BATCH_MESSAGES_OF_MANY if self.format == "ndjson" else _BATCH_MESSAGES
+        return self.batch_messages or usual

@@ -5,10 +5,13 @@ from __future__ import annotations
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
-from flink_job.pipeline.reading import PipelineProblem
+from flink_job.kafka.problem import OnlyForJava
+from flink_job.kafka.topics import partitions_of_source
 from flink_job.pipeline.spec import Pipeline
 from flink_job.simulation.simulation import SimulatorSpec
 from flink_job.sources.file_source import FileSource
+from flink_job.sources.kafka_source import KafkaSource
+from flink_job.sources.kafka_spec import KafkaSourceSpec
 from flink_job.sources.simulator_source import SimulatorSource
 from flink_job.sources.source import Source
 
@@ -22,11 +25,22 @@ def open_source(pipeline: Pipeline, go_on: bool, console: Console) -> Source:
         console: where progress is shown.
 
     Raises:
-        PipelineProblem: where the pipeline asks for what this version cannot run.
         SourceProblem: where the source cannot be read.
+        KafkaProblem: where its topics cannot be read.
     """
-    if beyond := pipeline.beyond_this_version():
-        raise PipelineProblem(pipeline.name, beyond)
+    if isinstance(pipeline.source, KafkaSourceSpec):
+        try:
+            partitions = partitions_of_source(pipeline.source)
+        except OnlyForJava as problem:
+            console.print(f"topics of the source are not checked: {problem}", markup=False, soft_wrap=True)
+            partitions = None
+        return KafkaSource(
+            pipeline.source,
+            pipeline.source.group or pipeline.name,
+            partitions,
+            pipeline.event.idle_timeout,
+            pipeline.event.time.kafka_timestamp,
+        )
     if isinstance(pipeline.source, SimulatorSpec):
         return SimulatorSource(pipeline.source)
     columns = (TextColumn("cutting {task.description}"), BarColumn(), DownloadColumn())

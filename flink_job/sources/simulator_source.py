@@ -55,8 +55,6 @@ class SimulatorReader:
         size: events a chunk.
     """
 
-    expected_partitions: int | None = 1
-
     def __init__(self, spec: SimulatorSpec, size: int) -> None:
         self._spec, self._size = spec, size
         self._simulation: Simulation | None = None

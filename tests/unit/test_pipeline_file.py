@@ -69,6 +69,12 @@ WRONG: list[tuple[str, Any, list[str]]] = [
     ("metrics", RIGHT["metrics"] * 2, ["metrics: expected different names, got 'users' twice"]),
     ("sinks", {"results": {"type": "s3"}}, ["sinks.results: expected one of ", "file", "print", "'s3'"]),
     ("sinks", {"late": {"type": "file", "path": "a", "every": 1}}, ["sinks.late.every: unknown key"]),
+    (
+        "sinks",
+        {"late": {"type": "kafka", "topic": "a", "brokers": "b:1", "key": 1}},
+        ["sinks.late.key: unknown key", "create", "partitions"],
+    ),
+    ("sinks", {"late": {"type": "kafka", "topic": "a"}}, ["sinks.late.brokers: is missing"]),
     ("checkpoints", {"dir": "/tmp/c"}, ["checkpoints.dir: expected text that matches", "'/tmp/c'"]),
     ("checkpoints", {"every": "1ms"}, ["checkpoints.every: ", "10"]),
 ]

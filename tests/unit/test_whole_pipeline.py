@@ -131,12 +131,22 @@ def test_a_kafka_sink_without_brokers_needs_a_kafka_source(tmp_path: Path) -> No
         load_pipeline(path)
 
 
-def test_what_cannot_be_run_yet_is_checked_but_refused_by_name(tmp_path: Path, monkeypatch) -> None:
+@pytest.mark.parametrize("options", [["--port", "0"], ["--cluster", "localhost:1"]])
+def test_a_broker_or_a_cluster_that_is_not_there_is_told_in_one_message(
+    options: list[str], tmp_path: Path, monkeypatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     path = written(tmp_path)
     assert CliRunner().invoke(main, ["check", str(path)]).exit_code == 0
-    ran = CliRunner().invoke(main, ["run", str(path), "--port", "0"])
-    assert ran.exit_code == 2
-    assert [line.partition(": ")[2].partition(" can ")[0] for line in ran.output.splitlines()] == [
-        "source.type: kafka", "sinks.results.type: kafka",
-    ]  # fmt: skip
+    ran = CliRunner().invoke(main, ["run", str(path), "--set=source.brokers=localhost:1", *options])
+    assert ran.exit_code == 1
+    missing = "no Flink cluster answers at" if "--cluster" in options else "No Kafka broker can be reached:"
+    assert ran.output.startswith(f"{missing} localhost:1") and "Traceback" not in ran.output
+
+
+def test_checkpoints_must_be_done_before_a_transaction_ends(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    ran = CliRunner().invoke(main, ["check", str(path), "--set=checkpoints.every=6m"])
+    assert ran.exit_code == 2 and "checkpoints.every: expected at most 5m" in ran.output
+    own = "--set=sinks.results.properties={transaction.timeout.ms: '3600000'}"
+    assert CliRunner().invoke(main, ["check", str(path), "--set=checkpoints.every=6m", own]).exit_code == 0

@@ -1,0 +1,69 @@
+"""What went wrong with a job, in one line."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from flink_job.embedded.rest import FlinkRest
+from flink_job.sources.source import SourceProblem
+
+_TRACEBACK = "Traceback (most recent call last):"
+_NAMED_ERROR = re.compile(r"(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*)(?:: (.*))?$")
+_FOR_EVER = (
+    f"{SourceProblem.__qualname__}: ",
+    "TopicAuthorizationException",
+    "GroupAuthorizationException",
+    "TransactionalIdAuthorizationException",
+    "ClusterAuthorizationException",
+    "SaslAuthenticationException",
+    "RecordTooLargeException",
+)
+"""Names of errors that another attempt will meet again."""
+
+
+class JobFailed(Exception):
+    """A job that ended otherwise than by finishing or being stopped.
+
+    Attributes:
+        reason: one line.
+        log: the file that has all the rest.
+    """
+
+    def __init__(self, reason: str, log: Path) -> None:
+        super().__init__(reason)
+        self.reason, self.log = reason, log
+
+
+def trouble_of(rest: FlinkRest, job: str, log: Path) -> str:
+    """Return in one line why a job restarts, empty where it never did.
+
+    Args:
+        rest: the cluster's REST interface.
+        job: the job's id.
+        log: where the rest can be read.
+
+    Raises:
+        JobFailed: where another attempt would fail in the same way; the job is cancelled then.
+    """
+    trace = rest.root_cause(job)
+    if any(name in trace for name in _FOR_EVER):
+        rest.cancel(job)
+        raise JobFailed(reason_of(trace), log)
+    return reason_of(trace) if trace else ""
+
+
+def reason_of(trace: str) -> str:
+    """Return the one line of a stack trace that says what went wrong.
+
+    It is the error of the last Python traceback if there is one, else the innermost Java cause.
+    """
+    python = trace.rpartition(_TRACEBACK)[2] if _TRACEBACK in trace else ""
+    # The frames of a traceback are indented; the first line that is not is the error.
+    for line in python.splitlines()[1:]:
+        if named := _NAMED_ERROR.match(line):
+            name, said = named[1], named[2] or ""
+            return said if name == SourceProblem.__qualname__ else f"{name}: {said}".removesuffix(": ")
+    lines = [line.strip() for line in trace.splitlines() if line.strip()]
+    causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
+    return (causes or lines or ["no reason given"])[-1 if causes else 0]

@@ -1,0 +1,145 @@
+"""`sketchstream run --cluster`: a pipeline from start to end on a Flink cluster."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from flink_job.cluster.submission import submit
+from flink_job.cluster.submitted_job import SubmittedJob, latest_of_cluster, note_submitted
+from flink_job.commands.interrupts import interrupts
+from flink_job.commands.progress import follow
+from flink_job.embedded.began import expect_same_shape, write_began
+from flink_job.embedded.checkpoints import restore_point
+from flink_job.embedded.environment import EnvironmentProblem
+from flink_job.embedded.rest import FlinkRest, FlinkUnreachable
+from flink_job.pipeline.spec import Pipeline
+from flink_job.settings import CHECKPOINT_FOLDER, PYTHON
+from flink_job.sinks.opening import open_sinks
+from flink_job.sources.opening import open_source
+
+_SAVEPOINT_TIMEOUT_S = 300
+_LOCAL = ("localhost", "127.0.0.1", "[::1]")
+
+
+@dataclass(frozen=True)
+class ClusterRun:
+    """How a run on a cluster stands.
+
+    Attributes:
+        job: the job's id.
+        web_ui: where to look at it.
+        state: as Flink says it: RUNNING where it was left to run, FINISHED where its source came to its end.
+        counted: what Flink counted since this start: events, rejected, late, results.
+        savepoint: where it left its state when it was stopped.
+    """
+
+    job: str
+    web_ui: str
+    state: str
+    counted: dict[str, int]
+    savepoint: str | None = None
+
+
+def run_on_cluster(
+    pipeline: Pipeline,
+    path: Path,
+    overrides: Sequence[str],
+    cluster: str,
+    detach: bool,
+    go_on: str | None,
+    console: Console,
+) -> ClusterRun:
+    """Run a pipeline on a cluster until it ends or is interrupted, or leave it there running.
+
+    Args:
+        pipeline: the pipeline.
+        path: its file.
+        overrides: `a.b=c`, as given to `load_pipeline`.
+        cluster: `host:port` of the cluster's REST interface.
+        detach: whether to leave when the job was taken.
+        go_on: what to go on from: `latest`, or a checkpoint or savepoint; None to begin afresh.
+        console: where progress is shown.
+
+    Raises:
+        PipelineProblem: where the pipeline cannot be run as it is.
+        SourceProblem: where the source cannot be read.
+        KafkaProblem: where a topic cannot be read or written.
+        EnvironmentProblem: where the cluster does not answer, or something on this machine is missing.
+        JobFailed: where the job cannot be submitted, or fails.
+    """
+    rest = FlinkRest(f"http://{cluster}")
+    configuration = _configuration(rest, cluster)
+    settings = _checkpoint_settings(pipeline, cluster, configuration) | _python_settings(
+        cluster, configuration
+    )
+    # What a user can mend is told here, in one line, not by the submission's stack trace.
+    open_source(pipeline, go_on is not None, console)
+    open_sinks(pipeline, False, console)
+    restore = _restore_point(pipeline, go_on)
+    pipeline.run_folder().mkdir(parents=True, exist_ok=True)
+    if restore is None:
+        write_began(pipeline)
+    with interrupts() as interrupted:
+        job = submit(pipeline, path, overrides, cluster, restore, settings)
+        note_submitted(pipeline, cluster, job)
+        submitted = SubmittedJob(rest, job, pipeline.run_folder() / "logs" / "submission.log")
+        console.print(f"[bold]{pipeline.name}[/] runs as job {job}; web UI: {rest.address}", soft_wrap=True)
+        if detach:
+            return ClusterRun(job, rest.address, rest.status(job), {})
+        counters = follow(submitted, console, lambda: bool(interrupted)).counters
+        savepoint = None
+        if interrupted:
+            console.print("stopping with a savepoint; Ctrl-C again to leave the job running")
+            folder = settings.get(CHECKPOINT_FOLDER, pipeline.checkpoint_uri()).rstrip("/")
+            savepoint = rest.stop_with_savepoint(job, f"{folder}/savepoints", _SAVEPOINT_TIMEOUT_S)
+        else:
+            submitted.wait()
+    counted = {name: int(counters.get(name, 0)) for name in ("events", "rejected", "late", "results")}
+    return ClusterRun(job, rest.address, rest.status(job), counted, savepoint)
+
+
+def _restore_point(pipeline: Pipeline, go_on: str | None) -> str | None:
+    if go_on != "latest":
+        return None if go_on is None else restore_point(pipeline, go_on)
+    expect_same_shape(pipeline)
+    return latest_of_cluster(pipeline)
+
+
+def _configuration(rest: FlinkRest, cluster: str) -> dict[str, str]:
+    try:
+        return rest.configuration()
+    except FlinkUnreachable:
+        raise EnvironmentProblem(
+            f"no Flink cluster answers at {cluster}",
+            "start one with `make cluster-up`, or give the address of its web UI as HOST:PORT",
+        ) from None
+
+
+def _python_settings(cluster: str, configuration: dict[str, str]) -> dict[str, str]:
+    """Return which Python the workers are to be: the cluster's own, else on this machine this one."""
+    own = {PYTHON: sys.executable} if cluster.startswith(_LOCAL) else {}
+    return {PYTHON: configuration[PYTHON]} if PYTHON in configuration else own
+
+
+def _checkpoint_settings(pipeline: Pipeline, cluster: str, configuration: dict[str, str]) -> dict[str, str]:
+    """Return where checkpoints go if the cluster has a say in it.
+
+    Raises:
+        EnvironmentProblem: where checkpoints would go to a folder that only this machine has.
+    """
+    if pipeline.checkpoints.dir is not None:
+        return {}
+    if CHECKPOINT_FOLDER in configuration:
+        return {CHECKPOINT_FOLDER: configuration[CHECKPOINT_FOLDER]}
+    if not cluster.startswith(_LOCAL):
+        raise EnvironmentProblem(
+            f"the cluster {cluster} has no folder for checkpoints, and the pipeline names none",
+            f"set checkpoints.dir, or {CHECKPOINT_FOLDER} in the cluster's configuration, to one that all of "
+            "its machines share",
+        )
+    return {}

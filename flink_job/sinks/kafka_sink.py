@@ -1,0 +1,67 @@
+"""Kafka as a sink: one message a line, exactly once, by Flink's own connector."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flink_job.connector import connector_properties
+from flink_job.sinks.kafka_spec import KafkaSinkSpec
+
+if TYPE_CHECKING:
+    from pyflink.datastream import DataStream
+
+_TRANSACTION_TIMEOUT_MS = 15 * 60_000
+"""The longest that a broker allows by default. A transaction is open until its checkpoint is done."""
+
+
+class KafkaSink:
+    """A topic, exactly once: what a checkpoint covers is committed in one transaction when it is done.
+
+    A message has no timestamp but the producer's clock: an event's own time may be one that a broker refuses.
+
+    Args:
+        spec: the options, brokers included.
+        transactions: what the names of this sink's transactions begin with; no two sinks may share it.
+        keyed: whether lines have an `id` that becomes the message's key.
+    """
+
+    def __init__(self, spec: KafkaSinkSpec, transactions: str, keyed: bool) -> None:
+        self._spec, self._transactions, self._keyed = spec, transactions, keyed
+
+    @property
+    def topic(self) -> str:
+        """The topic's name."""
+        return self._spec.topic
+
+    def attach(self, lines: DataStream, uid: str) -> None:
+        """End a stream of JSON texts in this topic."""
+        from pyflink.table import Schema, StreamTableEnvironment, TableDescriptor
+        from pyflink.table.expressions import col
+
+        from flink_job.uids import name_table_operators
+
+        t_env = StreamTableEnvironment.create(lines.get_execution_environment())
+        name_table_operators(t_env, uid)
+        table = t_env.from_data_stream(lines).select(col("f0").alias("line"))
+        schema = Schema.new_builder()
+        if self._keyed:
+            table = table.select(col("line").json_value("$.id").alias("id"), col("line"))
+            schema = schema.column("id", "STRING")
+        descriptor = TableDescriptor.for_connector("kafka").schema(schema.column("line", "STRING").build())
+        for key, value in self._options().items():
+            descriptor = descriptor.option(key, value)
+        t_env.create_temporary_table(uid, descriptor.build())
+        t_env.create_statement_set().add_insert(uid, table).attach_as_datastream()
+
+    def _options(self) -> dict[str, str]:
+        options = {
+            "topic": self._spec.topic,
+            "properties.bootstrap.servers": self._spec.brokers,
+            "value.format": "raw",
+            "sink.delivery-guarantee": "exactly-once",
+            "sink.transactional-id-prefix": self._transactions,
+        }
+        if self._keyed:
+            options |= {"key.format": "raw", "key.fields": "id", "value.fields-include": "EXCEPT_KEY"}
+        properties = {"transaction.timeout.ms": str(_TRANSACTION_TIMEOUT_MS)} | self._spec.properties
+        return options | connector_properties(properties)

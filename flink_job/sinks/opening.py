@@ -1,0 +1,58 @@
+"""Opens the sinks that a pipeline names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from flink_job.kafka.problem import OnlyForJava
+from flink_job.kafka.topics import ensure_topic
+from flink_job.pipeline.spec import OUTPUTS, Pipeline
+from flink_job.sinks.file_sink import FileSink, FileSinkSpec
+from flink_job.sinks.kafka_sink import KafkaSink
+from flink_job.sinks.kafka_spec import KafkaSinkSpec
+from flink_job.sinks.print_sink import PrintSink
+from flink_job.sinks.sink import Sink
+from flink_job.sources.kafka_spec import KafkaSourceSpec
+
+_SECURITY = ("security.", "sasl.", "ssl.")
+
+
+def open_sinks(pipeline: Pipeline, keep_here: bool, console: Console) -> dict[str, Sink]:
+    """Open the sinks of `results`, `late` and `rejects`.
+
+    Args:
+        pipeline: the pipeline.
+        keep_here: whether what is to be printed, or has no sink, is kept in the run's own folder on this
+            machine; otherwise TaskManagers print it.
+        console: where it is told what could not be checked.
+
+    Raises:
+        KafkaProblem: where a topic cannot be written.
+    """
+    sinks: dict[str, Sink] = {}
+    for output in OUTPUTS:
+        spec = getattr(pipeline.sinks, output)
+        if isinstance(spec, KafkaSinkSpec):
+            whole = completed(spec, pipeline)
+            try:
+                ensure_topic(whole, whole.brokers, compacted=output == "results")
+            except OnlyForJava as problem:
+                told = f"the topic of sinks.{output} is not checked: {problem}"
+                console.print(told, markup=False, soft_wrap=True)
+            sinks[output] = KafkaSink(whole, f"{pipeline.name}-{output}", keyed=output == "results")
+        elif isinstance(spec, FileSinkSpec) or keep_here:
+            sinks[output] = FileSink(Path(pipeline.output_folder(output)))
+        else:
+            sinks[output] = PrintSink()
+    return sinks
+
+
+def completed(spec: KafkaSinkSpec, pipeline: Pipeline) -> KafkaSinkSpec:
+    """Return the options of a sink with brokers, and how to be let in there, where they are the source's."""
+    if spec.brokers is not None or not isinstance(pipeline.source, KafkaSourceSpec):
+        return spec
+    source = pipeline.source
+    security = {key: value for key, value in source.properties.items() if key.startswith(_SECURITY)}
+    return spec.model_copy(update={"brokers": source.brokers, "properties": security | spec.properties})

@@ -1,0 +1,69 @@
+"""Jobs on a real cluster: submitted as a user does, watched, robbed of processes, and stopped."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from pathlib import Path
+
+from processes import Run, wait_for
+
+from flink_job.embedded.rest import FlinkRest
+from flink_job.standalone.cluster import FlinkCluster
+
+
+def start(runs: list[Run], folder: Path, cluster: FlinkCluster, *options: str) -> Run:
+    """Run the pipeline.yaml of a folder on a cluster and wait until its job is taken."""
+    run = Run(folder, "run", "pipeline.yaml", "--json", "--cluster", cluster.address, *options)
+    runs.append(run)
+    run.job()
+    return run
+
+
+def stop(run: Run) -> None:
+    """Stop a run with Ctrl-C, behind a savepoint."""
+    run.interrupt()
+    assert run.wait() == 0, run.err
+    assert json.loads(run.out)["savepoint"], run.out
+
+
+def cancel(cluster: FlinkCluster, job: str) -> None:
+    """End a job at once, and wait until its slots are free."""
+    rest = FlinkRest(f"http://{cluster.address}")
+    rest.cancel(job)
+    wait_for(lambda: rest.status(job) == "CANCELED", "the end of a job")
+
+
+def restarts(cluster: FlinkCluster, job: str) -> int:
+    """How often a job was restarted."""
+    with urllib.request.urlopen(f"http://{cluster.address}/jobs/{job}/metrics?get=numRestarts") as answer:
+        return int(json.load(answer)[0]["value"])
+
+
+def workers(task_manager: int) -> list[int]:
+    """The Python workers of a TaskManager: those of its descendants that serve Beam's protocol."""
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (path / "stat").read_text().rpartition(")")[2].split()
+            parents[int(path.name)] = (int(fields[1]), (path / "cmdline").read_bytes())
+        except OSError:
+            continue
+
+    def descends(pid: int) -> bool:
+        while pid in parents:
+            if pid == task_manager:
+                return True
+            pid = parents[pid][0]
+        return False
+
+    return [pid for pid, (_, command) in parents.items() if b"beam_boot" in command and descends(pid)]
+
+
+def busy_task_manager(cluster: FlinkCluster) -> int:
+    """A TaskManager that has workers."""
+
+    def found() -> int | None:
+        return next((pid for pid in cluster.task_managers if workers(pid)), None)
+
+    return wait_for(found, "a TaskManager with Python workers")
