@@ -17,13 +17,17 @@ _DISORDER_MS = 2_000
 _LINE = b'{"user_id":"user_%07d","action":"%b","item_id":"item_%d","value":%d.%02d,"ts":%d}'
 
 
-def batches(count: int, apart_ms: int = 1, seed: int = 1) -> Iterator[list[bytes]]:
+def batches(
+    count: int, apart_ms: int = 1, seed: int = 1, users: int = USERS, items: int = ITEMS
+) -> Iterator[list[bytes]]:
     """Make batches of lines, up to two seconds out of order.
 
     Args:
         count: how many batches.
         apart_ms: event time between one event and the next: 1 is a thousand events a second.
         seed: another one, other lines.
+        users: how many users there may be.
+        items: how many items.
 
     Yields:
         Lines without newlines; each has its own millisecond, so that no two lines of a run are alike.
@@ -34,9 +38,9 @@ def batches(count: int, apart_ms: int = 1, seed: int = 1) -> Iterator[list[bytes
         in_order = apart_ms * np.arange(number * BATCH, (number + 1) * BATCH)
         shuffled = in_order[np.argsort(in_order + random.integers(0, _DISORDER_MS, BATCH), kind="stable")]
         columns = (
-            random.integers(0, USERS, BATCH),
+            random.integers(0, users, BATCH),
             random.choice(np.array(ACTIONS), BATCH, p=(0.6, 0.2, 0.1, 0.1)),
-            random.integers(0, ITEMS, BATCH),
+            random.integers(0, items, BATCH),
             cents // 100,
             cents % 100,
             _FIRST_MS + shuffled,

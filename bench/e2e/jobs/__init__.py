@@ -1,0 +1,1 @@
+"""What the benchmark submits besides the product: each module is the entry of a Flink job."""
