@@ -39,7 +39,7 @@ from flink_job.sinks.kafka_spec import KafkaSinkSpec
 from flink_job.sources.kafka_spec import KafkaSourceSpec
 from flink_job.standalone.broker import Broker
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 PEM = localhost_pem()
 LOGINS = "org.apache.kafka.common.security"
 TOPICS = {"events-eu": 3, "events-us": 2, "orders": 1, "hidden": 1, "unreadable": 1}
