@@ -39,10 +39,10 @@ $(STAMP): $(LOCKED) pyproject.toml
 demo: setup  ## show a pipeline at work on this machine, with nothing else to install
 	$(BIN)/sketchstream demo
 
-test: setup  ## the quick tests; ends with what was skipped and why
+test: setup jars-if-maven  ## the quick tests; ends with what was skipped and why
 	@$(BIN)/pytest -m "not slow" -rs; status=$$?; $(MAKE) --no-print-directory missing; exit $$status
 
-test-slow: setup  ## the slow tests alone
+test-slow: setup jars-if-maven  ## the slow tests alone
 	@$(BIN)/pytest -m slow -rs; status=$$?; $(MAKE) --no-print-directory missing; exit $$status
 
 test-all: test test-slow  ## every test, the slow ones too
@@ -88,6 +88,10 @@ clean:  ## remove everything that make and the tests made
 	rm -rf $(VENV) .jars .sketchstream build dist target *.egg-info .pytest_cache .ruff_cache .hypothesis \
 		.import_linter_cache
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+
+.PHONY: jars-if-maven
+jars-if-maven:
+	@if command -v mvn >/dev/null; then $(MAKE) --no-print-directory jars; fi
 
 .PHONY: missing
 missing:

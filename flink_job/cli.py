@@ -13,8 +13,8 @@ from typing import Any
 import click
 from rich.console import Console
 
-from flink_job.embedded.environment import EnvironmentProblem
-from flink_job.kafka.problem import KafkaProblem
+from flink_job.kafka_clients.problem import KafkaProblem
+from flink_job.machine.environment import EnvironmentProblem
 from flink_job.pipeline.reading import PipelineProblem, load_pipeline
 from flink_job.pipeline.spec import Pipeline
 from flink_job.sources.source import SourceProblem
@@ -176,7 +176,12 @@ def schema() -> None:
     "target",
     default="-",
     metavar="FILE|kafka://HOST:PORT/TOPIC",
-    help="A file, - for standard output, or a Kafka topic that is there.",
+    help="A file, - for standard output, or a Kafka topic.",
+)
+@click.option(
+    "--partitions",
+    type=click.IntRange(1, 10_000),
+    help="Kafka: create the topic with so many if it is absent.",
 )
 @click.option(
     "--events-per-message",
@@ -192,7 +197,11 @@ def schema() -> None:
 )
 @_told_plainly
 def simulate(
-    target: str, events_per_message: int | None, properties: tuple[str, ...], **options: Any
+    target: str,
+    events_per_message: int | None,
+    properties: tuple[str, ...],
+    partitions: int | None,
+    **options: Any,
 ) -> None:
     """Write the events of a simulated shop, one JSON object a line, to a file or a Kafka topic."""
     from pydantic import ValidationError
@@ -209,18 +218,22 @@ def simulate(
         raise PipelineProblem("simulate", [line.replace("_", "-") for line in lines]) from None
     screen = _screen(stderr=True)
     if not target.startswith("kafka:"):
-        if events_per_message is not None or properties:
-            raise click.UsageError("--events-per-message and --property are for --to kafka://HOST:PORT/TOPIC")
+        if events_per_message is not None or properties or partitions is not None:
+            raise click.UsageError(
+                "--events-per-message, --property and --partitions are for --to kafka://HOST:PORT/TOPIC"
+            )
         with told(spec, screen) as progress:
             write_events(spec, target, progress)
         return
-    from flink_job.commands.produce import read_properties, send_events
-    from flink_job.kafka.producing import Destination
+    from flink_job.commands.produce import create_topic, read_properties, send_events
+    from flink_job.kafka_clients.producing import Destination
 
     try:
         destination, given = Destination.read(target), read_properties(properties)
     except ValueError as problem:
         raise click.UsageError(str(problem)) from None
+    if partitions is not None:
+        create_topic(destination, given, partitions)
     with told(spec, screen, lines=True) as progress:
         sent = send_events(spec, destination, given, events_per_message or 1, progress)
     screen.print(f"{destination}: {sent}", markup=False, highlight=False)
@@ -271,9 +284,9 @@ def _run(
 
     Where the Java process is lost, `again` are the arguments with which `run` goes on by itself.
     """
+    from flink_job.cluster.embedded_job import JavaGone, JobFailed
     from flink_job.commands.revival import revive
     from flink_job.commands.run import run as run_pipeline
-    from flink_job.embedded.job import JavaGone, JobFailed
 
     try:
         return run_pipeline(pipeline, console, go_on, port, overwrite)

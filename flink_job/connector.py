@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from flink_job.embedded.environment import EnvironmentProblem
+from flink_job.machine.environment import EnvironmentProblem
 
 CONNECTOR = "flink-sql-connector-kafka-5.0.0-2.2.jar"
 CONNECTOR_SHA256 = "5605c691d11a501382c383fecba37a7a552467da5ab7ba904ef5d6f3d62c5616"

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from flink_job.kafka.problem import KafkaProblem
+from flink_job.kafka_clients.problem import KafkaProblem
 from flink_job.pipeline.reading import PipelineProblem, load_pipeline
 from flink_job.settings import CHECKPOINT_FOLDER, job_settings
 from flink_job.sinks.opening import open_sinks

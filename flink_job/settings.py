@@ -23,6 +23,8 @@ def job_settings(pipeline: Pipeline, source: Source) -> dict[str, str]:
         "pipeline.name": pipeline.name,
         "pipeline.max-parallelism": str(pipeline.max_parallelism),
         "pipeline.auto-watermark-interval": "20 ms",
+        # No operator of ours keeps or changes what it was given.
+        "pipeline.object-reuse": "true",
         "execution.buffer-timeout.interval": f"{_BUFFER_MS[pipeline.profile]} ms",
         "execution.checkpointing.interval": f"{pipeline.checkpoints.every} ms",
         CHECKPOINT_FOLDER: pipeline.checkpoint_uri(),

@@ -1,1 +1,1 @@
-"""A Flink cluster that is there already: the job handed to it, followed and stopped."""
+"""The job on a Flink cluster: one within this process, or one that is there already."""

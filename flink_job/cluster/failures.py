@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from flink_job.embedded.rest import FlinkRest
+from flink_job.cluster.rest import FlinkRest
 from flink_job.sources.source import SourceProblem
 
 _TRACEBACK = "Traceback (most recent call last):"

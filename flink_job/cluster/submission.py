@@ -12,9 +12,9 @@ from pathlib import Path
 from flink_job.cluster.code_archive import write_code_archive
 from flink_job.cluster.failures import JobFailed, reason_of
 from flink_job.connector import connector_jar
-from flink_job.embedded.environment import export_java
+from flink_job.machine.environment import export_java
+from flink_job.machine.flink import flink_home
 from flink_job.pipeline.spec import Pipeline
-from flink_job.standalone.distribution import flink_home
 
 _MODULE = "flink_job.main"
 _JOB_ID = re.compile(r"Job has been submitted with JobID ([0-9a-f]{32})")

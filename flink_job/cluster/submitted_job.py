@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from flink_job.cluster.failures import JobFailed, trouble_of
-from flink_job.embedded.rest import FlinkRest, FlinkUnreachable
+from flink_job.cluster.rest import FlinkRest, FlinkUnreachable
 from flink_job.pipeline.reading import PipelineProblem
 from flink_job.pipeline.spec import Pipeline
 

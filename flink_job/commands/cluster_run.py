@@ -9,15 +9,15 @@ from pathlib import Path
 
 from rich.console import Console
 
+from flink_job.cluster.rest import FlinkRest, FlinkUnreachable
 from flink_job.cluster.submission import submit
 from flink_job.cluster.submitted_job import SubmittedJob, latest_of_cluster, note_submitted
 from flink_job.commands.interrupts import interrupts
 from flink_job.commands.progress import follow
-from flink_job.embedded.began import expect_same_shape, write_began
-from flink_job.embedded.checkpoints import restore_point
-from flink_job.embedded.environment import EnvironmentProblem
-from flink_job.embedded.rest import FlinkRest, FlinkUnreachable
+from flink_job.machine.environment import EnvironmentProblem
 from flink_job.pipeline.spec import Pipeline
+from flink_job.runs.began import expect_same_shape, write_began
+from flink_job.runs.checkpoints import restore_point
 from flink_job.settings import CHECKPOINT_FOLDER, PYTHON
 from flink_job.sinks.opening import open_sinks
 from flink_job.sources.opening import open_source

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 from flink_job.commands.interrupts import interrupts
 from flink_job.commands.simulate import WRITES_PER_S, chunks
-from flink_job.kafka.producing import Destination, Outbox
+from flink_job.kafka_clients.producing import Destination, Outbox
+from flink_job.kafka_clients.topics import ensure_topic
 from flink_job.simulation.simulation import SimulatorSpec
+from flink_job.sinks.kafka_spec import KafkaSinkSpec
 
 _MOST_AT_ONCE = 2_000  # so that Ctrl-C is heard within a tenth of a second
 _FLUSH_S = 60.0
@@ -80,6 +82,22 @@ def send_events(
         outbox.close()
     elapsed_s = time.monotonic() - began
     return Sent(outbox.weight_acknowledged, outbox.acknowledged, elapsed_s, bool(received))
+
+
+def create_topic(destination: Destination, properties: Mapping[str, str], partitions: int) -> None:
+    """Create a topic unless it is there.
+
+    Args:
+        destination: the topic.
+        properties: the Java client's properties.
+        partitions: how many it is to have; one that is there keeps its own.
+
+    Raises:
+        KafkaProblem: where it cannot be created.
+    """
+    given = {"topic": destination.topic, "properties": dict(properties)}
+    spec = KafkaSinkSpec(type="kafka", create=True, partitions=partitions, **given)
+    ensure_topic(spec, destination.brokers, compacted=False)
 
 
 def read_properties(texts: Sequence[str]) -> dict[str, str]:

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from flink_job.embedded.job import EmbeddedJob
-from flink_job.embedded.rest import FlinkGone, FlinkUnreachable
+from flink_job.cluster.embedded_job import EmbeddedJob
+from flink_job.cluster.rest import FlinkGone, FlinkUnreachable
 
 COUNTERS = ("events", "rejected", "late", "results", "open_windows", "watermark_s")
 _EVERY_S = 0.5

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import click
 
-from flink_job.embedded.checkpoints import latest
 from flink_job.pipeline.reading import PipelineProblem
 from flink_job.pipeline.spec import Pipeline
+from flink_job.runs.checkpoints import latest
 
 _COUNT = "SKETCHSTREAM_REVIVALS"
 _MOST = 3

@@ -11,16 +11,16 @@ from pathlib import Path
 
 from rich.console import Console
 
+from flink_job.cluster.embedded_job import EmbeddedJob, start
+from flink_job.cluster.rest import FlinkUnreachable
 from flink_job.commands.interrupts import interrupts
 from flink_job.commands.progress import follow
-from flink_job.embedded.began import write_began
-from flink_job.embedded.checkpoints import restore_point, savepoint_folder
-from flink_job.embedded.environment import EnvironmentProblem
-from flink_job.embedded.job import EmbeddedJob, start
-from flink_job.embedded.ports import free_port, holder_of, is_free
-from flink_job.embedded.rest import FlinkUnreachable
+from flink_job.machine.environment import EnvironmentProblem
+from flink_job.machine.ports import free_port, holder_of, is_free
 from flink_job.pipeline.reading import PipelineProblem
 from flink_job.pipeline.spec import OUTPUTS, Pipeline
+from flink_job.runs.began import write_began
+from flink_job.runs.checkpoints import restore_point, savepoint_folder
 from flink_job.sinks.file_sink import FileSink, FileSinkSpec, parts, read_lines
 from flink_job.sinks.kafka_sink import KafkaSink
 from flink_job.sinks.kafka_spec import KafkaSinkSpec

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from flink_job.kafka.problem import OnlyForJava
-from flink_job.kafka.topics import ensure_topic
+from flink_job.kafka_clients.problem import OnlyForJava
+from flink_job.kafka_clients.topics import ensure_topic
 from flink_job.pipeline.spec import OUTPUTS, Pipeline
 from flink_job.sinks.file_sink import FileSink, FileSinkSpec
 from flink_job.sinks.kafka_sink import KafkaSink

@@ -5,8 +5,8 @@ from __future__ import annotations
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
-from flink_job.kafka.problem import OnlyForJava
-from flink_job.kafka.topics import partitions_of_source
+from flink_job.kafka_clients.problem import OnlyForJava
+from flink_job.kafka_clients.topics import partitions_of_source
 from flink_job.pipeline.spec import Pipeline
 from flink_job.simulation.simulation import SimulatorSpec
 from flink_job.sources.file_source import FileSource

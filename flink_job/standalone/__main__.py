@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from flink_job.embedded.environment import EnvironmentProblem
+from flink_job.machine.environment import EnvironmentProblem
 from flink_job.standalone.broker import Broker
 from flink_job.standalone.cluster import FlinkCluster
 from flink_job.standalone.daemons import Daemon, Daemons

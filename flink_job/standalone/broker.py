@@ -10,15 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from flink_job.embedded.environment import EnvironmentProblem
-from flink_job.embedded.ports import free_port
+from flink_job.machine.environment import EnvironmentProblem
+from flink_job.machine.flink import LOG4J_PROPERTIES
+from flink_job.machine.ports import free_port
 from flink_job.standalone.daemons import Daemon, Daemons, expect_free, expect_same_address
-from flink_job.standalone.distribution import (
-    BROKER_JARS,
-    LOG4J_PROPERTIES,
-    broker_class_path,
-    java_environment,
-)
+from flink_job.standalone.distribution import BROKER_JARS, broker_class_path, java_environment
 
 _NAME = "broker"
 _START_S = 60.0

@@ -10,15 +10,16 @@ from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
-from flink_job.embedded.orphans import end_orphans
-from flink_job.embedded.ports import free_port
+from flink_job.machine.flink import flink_home
+from flink_job.machine.orphans import end_orphans
+from flink_job.machine.ports import free_port
 from flink_job.standalone.configuration import (
     cluster_settings,
     read_configuration,
     write_configuration,
 )
 from flink_job.standalone.daemons import Daemon, Daemons, expect_free, expect_same_address
-from flink_job.standalone.distribution import flink_home, java_environment
+from flink_job.standalone.distribution import java_environment
 
 _JOB_MANAGER, _TASK_MANAGER = "jobmanager", "taskmanager"
 _START_S = 120.0

@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from flink_job.embedded.ports import free_port
-from flink_job.standalone.distribution import LOG4J_PROPERTIES, flink_home
+from flink_job.machine.flink import LOG4J_PROPERTIES, flink_home
+from flink_job.machine.ports import free_port
 
 CONFIGURATION_FILE = "config.yaml"
 # Of servers in the foreground, and of `flink run`.

@@ -13,9 +13,9 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from flink_job.embedded.environment import EnvironmentProblem
-from flink_job.embedded.orphans import MARK, end_orphans
-from flink_job.embedded.ports import holder_of, is_free
+from flink_job.machine.environment import EnvironmentProblem
+from flink_job.machine.orphans import MARK, end_orphans
+from flink_job.machine.ports import holder_of, is_free
 
 _TAIL_LINES = 15
 _POLL_S = 0.1

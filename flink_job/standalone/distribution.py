@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 from pathlib import Path
 
-from flink_job.embedded.environment import EnvironmentProblem, find_java
+from flink_job.machine.environment import EnvironmentProblem, find_java
+from flink_job.machine.flink import flink_home
 
-LOG4J_PROPERTIES = Path(__file__).resolve().parents[1] / "embedded" / "log4j.properties"
 BROKER_JARS = Path(__file__).resolve().parents[2] / ".jars" / "broker"
 
 _NEEDED_JARS = ("kafka_2.13", "kafka-clients", "kafka-server", "kafka-tools")
 _LOGGING_JARS = ("log4j-api", "log4j-core", "log4j-slf4j-impl")
 # What belongs to another Flink or another Python: it would lead these processes astray.
 _FOREIGN = re.compile(r"_?FLINK_.*|JVM_ARGS|LOG4J_PROPERTIES|PYTHON.*|_python_.*|HADOOP_.*|SKETCHSTREAM_RUN")
-
-
-def flink_home() -> Path:
-    """Return the folder of the `pyflink` package, which has Flink's `bin`, `conf` and `lib`.
-
-    Raises:
-        EnvironmentProblem: where it is not installed.
-    """
-    # Looked up, not imported: importing it takes more than a second.
-    found = importlib.util.find_spec("pyflink")
-    if found is None or not found.submodule_search_locations:
-        raise EnvironmentProblem("The Python package apache-flink is missing.", "Run `make setup`.")
-    return Path(next(iter(found.submodule_search_locations)))
 
 
 def java_environment() -> dict[str, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from processes import Run, wait_for
 
-from flink_job.embedded.rest import FlinkRest
+from flink_job.cluster.rest import FlinkRest
 from flink_job.standalone.cluster import FlinkCluster
 
 

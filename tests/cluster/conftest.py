@@ -9,7 +9,7 @@ import duckdb
 import pytest
 from processes import Run
 
-from flink_job.embedded.ports import free_port
+from flink_job.machine.ports import free_port
 from flink_job.standalone.broker import Broker
 from flink_job.standalone.cluster import FlinkCluster
 from flink_job.standalone.distribution import BROKER_JARS

@@ -24,9 +24,8 @@ from kafka.admin import (
 )
 from processes import Run, wait_for
 
-from flink_job.embedded.ports import free_port
-from flink_job.kafka import connection
-from flink_job.kafka.topics import (
+from flink_job.kafka_clients import connection
+from flink_job.kafka_clients.topics import (
     BrokerProblem,
     KafkaProblem,
     TopicProblem,
@@ -34,12 +33,13 @@ from flink_job.kafka.topics import (
     partitions_of_sink,
     partitions_of_source,
 )
+from flink_job.machine.ports import free_port
 from flink_job.simulation.simulation import Simulation, SimulatorSpec
 from flink_job.sinks.kafka_spec import KafkaSinkSpec
 from flink_job.sources.kafka_spec import KafkaSourceSpec
 from flink_job.standalone.broker import Broker
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 PEM = localhost_pem()
 LOGINS = "org.apache.kafka.common.security"
 TOPICS = {"events-eu": 3, "events-us": 2, "orders": 1, "hidden": 1, "unreadable": 1}

@@ -18,7 +18,7 @@ from topics import CommittedReader, Feed, Message, make_topic, read_committed, s
 from flink_job.standalone.broker import Broker
 from flink_job.standalone.cluster import FlinkCluster
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(400)]
 
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
 WINDOW_MS = 10_000

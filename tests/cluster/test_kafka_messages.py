@@ -19,7 +19,7 @@ from topics import Message, make_topic, read_committed, send
 from flink_job.standalone.broker import Broker
 from flink_job.standalone.cluster import FlinkCluster
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
 GOOD = BAD = 10_000
 YEAR_MS = 366 * 86_400_000
@@ -59,6 +59,7 @@ def malformed(now_ms: int) -> dict[str, bytes | None]:
     }
 
 
+@pytest.mark.slow
 def test_ten_thousand_malformed_messages_become_rejects_and_cost_no_good_one(
     runs: list[Run], broker: Broker, flink_cluster: FlinkCluster, tmp_path: Path
 ) -> None:
@@ -128,6 +129,7 @@ def test_topics_by_pattern_from_a_time_on_by_the_records_own_time_with_many_even
     assert Counter((r["topic"], r["index"]) for r in rejects) == {("part-a", 1): 180, ("part-b", 1): 180}
 
 
+@pytest.mark.slow
 def test_committed_offsets_are_gone_on_from(
     runs: list[Run], broker: Broker, flink_cluster: FlinkCluster, tmp_path: Path
 ) -> None:

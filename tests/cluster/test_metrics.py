@@ -23,12 +23,13 @@ from kafka import KafkaProducer
 from kafka.admin import KafkaAdminClient, NewTopic
 from processes import wait_for, write_pipeline
 
+from flink_job.cluster.rest import FlinkRest
 from flink_job.commands.progress import COUNTERS
 from flink_job.connector import connector_jar
-from flink_job.embedded.rest import FlinkRest
+from flink_job.machine.flink import flink_home
 from flink_job.standalone.broker import Broker
 from flink_job.standalone.cluster import FlinkCluster
-from flink_job.standalone.distribution import flink_home, java_environment
+from flink_job.standalone.distribution import java_environment
 from state.window_state import LARGE_PARTIAL_BYTES
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
@@ -209,7 +210,8 @@ def _settled(cluster: FlinkCluster, events: int) -> Told:
             "state_bytes"
         ) == before.by_label("state_bytes"):
             break
-        time.sleep(2); print(told.by_label("state_bytes"), told.by_label("open_windows"))
+        time.sleep(2)
+        print(told.by_label("state_bytes"), told.by_label("open_windows"))
     return told
 
 

@@ -21,8 +21,8 @@ from kafka.admin import NewTopic
 from kafka.errors import MessageSizeTooLargeError
 from processes import wait_for
 
-from flink_job.embedded.environment import EnvironmentProblem
-from flink_job.embedded.ports import free_port
+from flink_job.machine.environment import EnvironmentProblem
+from flink_job.machine.ports import free_port
 from flink_job.standalone.broker import Broker
 from flink_job.standalone.cluster import FlinkCluster
 

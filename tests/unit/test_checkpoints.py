@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from flink_job.embedded.began import began_file, write_began
-from flink_job.embedded.checkpoints import latest, restore_point, savepoint_folder
 from flink_job.pipeline.reading import PipelineProblem
 from flink_job.pipeline.spec import Pipeline
+from flink_job.runs.began import began_file, write_began
+from flink_job.runs.checkpoints import latest, restore_point, savepoint_folder
 
 BEGAN_S = 1_000_000
 

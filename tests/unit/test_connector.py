@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flink_job.connector import CONNECTOR, connector_jar, connector_properties
-from flink_job.embedded.environment import EnvironmentProblem
+from flink_job.machine.environment import EnvironmentProblem
 
 
 def test_a_missing_jar_is_named_with_what_fetches_it(tmp_path: Path) -> None:

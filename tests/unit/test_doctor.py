@@ -14,8 +14,8 @@ from rich.console import Console
 from flink_job.commands import doctor
 from flink_job.commands.examination import jars, machine
 from flink_job.commands.examination.finding import Finding
-from flink_job.embedded.environment import EnvironmentProblem, export_java, find_java
-from flink_job.embedded.ports import holder_of, is_free
+from flink_job.machine.environment import EnvironmentProblem, export_java, find_java
+from flink_job.machine.ports import holder_of, is_free
 
 
 def fake_java(home: Path, told: str) -> Path:

@@ -20,8 +20,8 @@ from flink_job.commands.examination import jars, kafka
 from flink_job.commands.examination.cluster import check_cluster
 from flink_job.commands.examination.finding import Finding
 from flink_job.commands.examination.kafka import check_kafka
-from flink_job.embedded.ports import free_port
-from flink_job.kafka.problem import BrokerProblem, KafkaProblem, TopicProblem
+from flink_job.kafka_clients.problem import BrokerProblem, KafkaProblem, TopicProblem
+from flink_job.machine.ports import free_port
 from flink_job.pipeline.spec import Pipeline
 
 OURS = version("apache-flink")

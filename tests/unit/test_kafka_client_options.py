@@ -7,8 +7,8 @@ import pytest
 from certificates import localhost_pem
 from kafka import KafkaAdminClient, KafkaProducer
 
-from flink_job.kafka.client_options import client_options, producer_options
-from flink_job.kafka.problem import KafkaProblem
+from flink_job.kafka_clients.client_options import client_options, producer_options
+from flink_job.kafka_clients.problem import KafkaProblem
 
 PEM = localhost_pem()
 SECRET = "s3cret; with 'quotes' and \\ more"

@@ -12,12 +12,12 @@ from contextlib import contextmanager
 import pytest
 from certificates import localhost_pem
 
-from flink_job.embedded.ports import free_port
-from flink_job.kafka import connection, diagnosis
-from flink_job.kafka.client_options import client_options
-from flink_job.kafka.diagnosis import diagnose, require_listener
-from flink_job.kafka.problem import BrokerProblem
-from flink_job.kafka.topics import partitions_of_source
+from flink_job.kafka_clients import connection, diagnosis
+from flink_job.kafka_clients.client_options import client_options
+from flink_job.kafka_clients.diagnosis import diagnose, require_listener
+from flink_job.kafka_clients.problem import BrokerProblem
+from flink_job.kafka_clients.topics import partitions_of_source
+from flink_job.machine.ports import free_port
 from flink_job.sources.kafka_spec import KafkaSourceSpec
 
 PEM = localhost_pem()

@@ -19,9 +19,9 @@ from kafka.structs import TopicPartition
 
 from flink_job.cli import main
 from flink_job.commands.produce import read_properties, send_events
-from flink_job.kafka import producing
-from flink_job.kafka.problem import KafkaProblem
-from flink_job.kafka.producing import Destination, Outbox
+from flink_job.kafka_clients import producing
+from flink_job.kafka_clients.problem import KafkaProblem
+from flink_job.kafka_clients.producing import Destination, Outbox
 from flink_job.simulation.simulation import Simulation, SimulatorSpec
 
 TARGET = Destination("a:1,b:2", "events")

@@ -12,7 +12,7 @@ import pytest
 from engine import MAPS
 from operator_chain import Group, Operators
 
-from flink_job.embedded.rest import FlinkRest
+from flink_job.cluster.rest import FlinkRest
 from operators.plan import Plan
 from operators.windows.gauges import MetricGauges, StateLooks
 from operators.windows.runner import Held

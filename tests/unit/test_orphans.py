@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from flink_job.embedded.orphans import end_orphans, mark_run
+from flink_job.machine.orphans import end_orphans, mark_run
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flink_job.embedded.environment import EnvironmentProblem
-from flink_job.embedded.ports import free_port
+from flink_job.machine.environment import EnvironmentProblem
+from flink_job.machine.flink import flink_home
+from flink_job.machine.ports import free_port
 from flink_job.standalone import broker as broker_module
 from flink_job.standalone.broker import Broker, server_properties
 from flink_job.standalone.cluster import FlinkCluster
@@ -21,7 +22,7 @@ from flink_job.standalone.configuration import (
     read_configuration,
     write_configuration,
 )
-from flink_job.standalone.distribution import broker_class_path, flink_home, java_environment
+from flink_job.standalone.distribution import broker_class_path, java_environment
 
 JARS = ("kafka_2.13-4.1.0.jar", "kafka-clients-4.1.0.jar", "kafka-server-4.1.0.jar", "kafka-tools-4.1.0.jar")
 DUMPS_ENVIRONMENT = "org.apache.beam.runners.fnexecution.control.DefaultJobBundleFactory"
@@ -187,7 +188,7 @@ def test_servers_inherit_no_python_path_nor_another_flink(monkeypatch: pytest.Mo
 def test_pyflink_is_found_without_being_imported() -> None:
     code = (
         "import sys; import flink_job.standalone.__main__; "
-        "from flink_job.standalone.distribution import flink_home; "
+        "from flink_job.machine.flink import flink_home; "
         "print((flink_home() / 'bin' / 'taskmanager.sh').is_file(), 'pyflink' in sys.modules)"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from flink_job.embedded.environment import EnvironmentProblem
-from flink_job.embedded.orphans import end_orphans
+from flink_job.machine.environment import EnvironmentProblem
+from flink_job.machine.orphans import end_orphans
 from flink_job.standalone.__main__ import main
 from flink_job.standalone.daemons import Daemon, Daemons, expect_free, expect_same_address
 

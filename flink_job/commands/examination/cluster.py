@@ -5,8 +5,8 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Any
 
+from flink_job.cluster.rest import FlinkRest, FlinkUnreachable
 from flink_job.commands.examination.finding import Finding
-from flink_job.embedded.rest import FlinkRest, FlinkUnreachable
 from flink_job.pipeline.spec import Pipeline
 from flink_job.settings import CHECKPOINT_FOLDER
 

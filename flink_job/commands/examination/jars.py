@@ -11,7 +11,7 @@ from pathlib import Path
 from flink_job.commands.examination.finding import Finding
 from flink_job.commands.examination.machine import INSTALL
 from flink_job.connector import CONNECTOR, CONNECTOR_SHA256, JARS
-from flink_job.embedded.environment import EnvironmentProblem
+from flink_job.machine.environment import EnvironmentProblem
 from flink_job.standalone.distribution import BROKER_JARS, broker_class_path
 
 JAR_CHECKSUMS = {CONNECTOR: CONNECTOR_SHA256}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 from flink_job.commands.examination.finding import Finding
-from flink_job.kafka.problem import BrokerProblem, KafkaProblem, TopicProblem
-from flink_job.kafka.topics import partitions_of_sink, partitions_of_source
+from flink_job.kafka_clients.problem import BrokerProblem, KafkaProblem, TopicProblem
+from flink_job.kafka_clients.topics import partitions_of_sink, partitions_of_source
 from flink_job.pipeline.spec import OUTPUTS, Pipeline
 from flink_job.sinks.kafka_spec import KafkaSinkSpec
 from flink_job.sinks.opening import completed

@@ -13,8 +13,8 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from flink_job.commands.examination.finding import Finding
-from flink_job.embedded.environment import EnvironmentProblem, find_java
-from flink_job.embedded.ports import holder_of, is_free
+from flink_job.machine.environment import EnvironmentProblem, find_java
+from flink_job.machine.ports import holder_of, is_free
 
 REST_PORT = 8081
 DISTRIBUTION = "sketchstream"

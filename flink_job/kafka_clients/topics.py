@@ -17,8 +17,8 @@ from kafka.errors import (
     for_code,
 )
 
-from flink_job.kafka.connection import administrator, patiently
-from flink_job.kafka.problem import BrokerProblem, KafkaProblem, TopicProblem
+from flink_job.kafka_clients.connection import administrator, patiently
+from flink_job.kafka_clients.problem import BrokerProblem, KafkaProblem, TopicProblem
 from flink_job.sinks.kafka_spec import KafkaSinkSpec
 from flink_job.sources.kafka_spec import KafkaSourceSpec
 

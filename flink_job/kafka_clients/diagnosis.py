@@ -13,8 +13,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from flink_job.kafka.handshake import logs_in, offered_logins
-from flink_job.kafka.problem import BrokerProblem
+from flink_job.kafka_clients.handshake import logs_in, offered_logins
+from flink_job.kafka_clients.problem import BrokerProblem
 
 _SECONDS_A_STEP = 2.0
 

@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from flink_job.kafka.encryption import tls_context
-from flink_job.kafka.problem import KafkaProblem, OnlyForJava
+from flink_job.kafka_clients.encryption import tls_context
+from flink_job.kafka_clients.problem import KafkaProblem, OnlyForJava
 
 
 class Secret(str):

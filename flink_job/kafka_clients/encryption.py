@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from flink_job.kafka.problem import KafkaProblem, OnlyForJava
+from flink_job.kafka_clients.problem import KafkaProblem, OnlyForJava
 
 # They choose among what both sides can do; Python's defaults are as good.
 _HARMLESS = {

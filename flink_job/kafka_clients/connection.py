@@ -11,9 +11,9 @@ from kafka import KafkaAdminClient
 from kafka.errors import KafkaError, RetriableError, SaslAuthenticationFailedError
 from kafka.net.compat import KafkaNetClient
 
-from flink_job.kafka.client_options import client_options
-from flink_job.kafka.diagnosis import diagnose, refused_login, require_listener
-from flink_job.kafka.problem import BrokerProblem
+from flink_job.kafka_clients.client_options import client_options
+from flink_job.kafka_clients.diagnosis import diagnose, refused_login, require_listener
+from flink_job.kafka_clients.problem import BrokerProblem
 
 _CONNECT_S = 3.0
 _ANSWER_S = 5.0  # together with the diagnosis a user waits some ten seconds at most

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flink_job.cluster.failures import JobFailed, reason_of, trouble_of
+from flink_job.cluster.rest import FlinkRest
 from flink_job.connector import connector_jar
-from flink_job.embedded.environment import export_java
-from flink_job.embedded.orphans import end_orphans, mark_run
-from flink_job.embedded.rest import FlinkRest
+from flink_job.machine.environment import export_java
+from flink_job.machine.flink import LOG4J_PROPERTIES
+from flink_job.machine.orphans import end_orphans, mark_run
 from flink_job.pipeline.spec import Pipeline
 from flink_job.settings import embedded_settings, job_settings
 from flink_job.sinks.sink import Sink
@@ -101,7 +102,7 @@ def start(
     for earlier in logs.glob("flink-*.log"):
         earlier.unlink()
     os.environ["FLINK_LOG_DIR"] = str(logs)
-    os.environ.setdefault("LOG4J_PROPERTIES", str(Path(__file__).with_name("log4j.properties")))
+    os.environ.setdefault("LOG4J_PROPERTIES", str(LOG4J_PROPERTIES))
     if " " not in str(logs):  # PyFlink splits these at blanks
         crash_report = f"-XX:ErrorFile={logs}/java-crash-%p.log"
         os.environ["JVM_ARGS"] = " ".join(filter(None, (os.environ.get("JVM_ARGS"), crash_report)))

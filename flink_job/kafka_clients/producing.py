@@ -14,10 +14,10 @@ from kafka import KafkaProducer
 from kafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError, RecordListTooLargeError
 from kafka.producer.future import FutureRecordMetadata
 
-from flink_job.kafka.client_options import producer_options
-from flink_job.kafka.connection import explained
-from flink_job.kafka.problem import KafkaProblem
-from flink_job.kafka.topics import partitions_of_target
+from flink_job.kafka_clients.client_options import producer_options
+from flink_job.kafka_clients.connection import explained
+from flink_job.kafka_clients.problem import KafkaProblem
+from flink_job.kafka_clients.topics import partitions_of_target
 
 _DESTINATION = re.compile(r"kafka://([^\s,:/]+:[0-9]{1,5}(?:,[^\s,:/]+:[0-9]{1,5})*)/([A-Za-z0-9._-]{1,249})")
 _DEFAULTS: dict[str, Any] = {

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-from flink_job.embedded.began import began_file, expect_same_shape
 from flink_job.pipeline.reading import PipelineProblem
 from flink_job.pipeline.spec import Pipeline
+from flink_job.runs.began import began_file, expect_same_shape
 
 _METADATA = "_metadata"
 

@@ -1,1 +1,0 @@
-"""The mini-cluster on this machine: Java, ports, the job, its REST interface, its checkpoints."""

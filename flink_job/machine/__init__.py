@@ -1,0 +1,1 @@
+"""This machine: its Java, its ports, the processes that a run leaves behind."""
