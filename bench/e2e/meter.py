@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from flink_job.cluster.failures import reason_of
-from flink_job.embedded.rest import FlinkRest
+from flink_job.cluster.rest import FlinkRest
 from flink_job.standalone.cluster import FlinkCluster
 
 FILTER = "*:numRecordsIn,rows"

@@ -16,10 +16,11 @@ from types import MappingProxyType
 from bench.e2e.meter import FILTER
 from flink_job.cluster.code_archive import write_code_archive
 from flink_job.connector import connector_jar
-from flink_job.embedded.ports import free_port
+from flink_job.machine.flink import flink_home
+from flink_job.machine.ports import free_port
 from flink_job.standalone.broker import Broker
 from flink_job.standalone.cluster import FlinkCluster
-from flink_job.standalone.distribution import flink_home, java_environment
+from flink_job.standalone.distribution import java_environment
 
 PARALLELISM = 2
 SETTINGS = {

@@ -14,7 +14,7 @@ Brokers = Annotated[
     str, Field(pattern=r"^[^\s,:]+:[0-9]{1,5}(,[^\s,:]+:[0-9]{1,5})*$", description="host:port, by commas.")
 ]
 _STARTS = ("earliest", "latest", "committed")
-_BATCH_MESSAGES, _BATCH_MESSAGES_OF_MANY = 40_000, 400
+_BATCH_MESSAGES, _BATCH_MESSAGES_OF_MANY = 20_000, 200
 
 
 class KafkaSourceSpec(BaseModel):
@@ -34,7 +34,7 @@ class KafkaSourceSpec(BaseModel):
         None,
         ge=1,
         le=1_000_000,
-        description="How many messages are ingested at a time, at most; default: 40,000, or 400 of ndjson.",
+        description="How many messages are ingested at a time, at most; default: 20,000, or 200 of ndjson.",
     )
     properties: dict[str, str] = Field(default_factory=dict, description="Passed on to the Kafka client.")
 

@@ -8,28 +8,24 @@ from __future__ import annotations
 import json
 import random
 import re
-import subprocess
 import time
 import urllib.request
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
+from clusters import cancel, start
 from engine import Engine
 from kafka import KafkaProducer
-from kafka.admin import KafkaAdminClient, NewTopic
 from processes import wait_for, write_pipeline
+from topics import make_topic
 
 from flink_job.cluster.rest import FlinkRest
 from flink_job.commands.progress import COUNTERS
-from flink_job.connector import connector_jar
-from flink_job.machine.flink import flink_home
 from flink_job.standalone.broker import Broker
 from flink_job.standalone.cluster import FlinkCluster
-from flink_job.standalone.distribution import java_environment
 from state.window_state import LARGE_PARTIAL_BYTES
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
@@ -105,25 +101,6 @@ class Job:
     told_ms: int
 
 
-def submit(cluster: FlinkCluster, pipeline: Path) -> str:
-    """Submit a pipeline to the cluster and return the job's id."""
-    # Not flink_job/main.py itself: its folder would come first in Python's path, where `kafka` is another.
-    start = pipeline.parent / "start.py"
-    start.write_text("from flink_job.main import main\nmain()\n")
-    ran = subprocess.run(
-        [
-            str(flink_home() / "bin" / "flink"), "run", "--detached", "--jobmanager", cluster.address,
-            "--jarfile", str(connector_jar()), "--python", str(start),
-            "--pipeline", str(pipeline),
-        ],
-        env=java_environment() | {"FLINK_CONF_DIR": str(cluster.folder / "conf")},
-        cwd=pipeline.parent, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
-    found = re.search(r"JobID ([0-9a-f]{32})", ran.stdout)
-    assert found, ran.stdout + ran.stderr
-    return found[1]
-
-
 def scrape(cluster: FlinkCluster) -> Told:
     """Read the endpoints of all TaskManagers."""
     told = Told()
@@ -172,9 +149,7 @@ def job(
     flink_cluster: FlinkCluster, broker: Broker, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Job]:
     folder = tmp_path_factory.mktemp("metrics")
-    admin = KafkaAdminClient(bootstrap_servers=broker.address)
-    admin.create_topics([NewTopic(TOPIC, 2, 1)])
-    admin.close()
+    make_topic(broker.address, TOPIC, 2)
     pipeline = {
         "name": "told",
         "source": {"type": "kafka", "brokers": broker.address, "topic": TOPIC},
@@ -187,14 +162,16 @@ def job(
         },
     }
     write_pipeline(folder, pipeline)
-    rest, own = FlinkRest(f"http://{flink_cluster.address}"), submit(flink_cluster, folder / "pipeline.yaml")
+    run = start([], folder, flink_cluster, "--detach")
+    assert run.wait() == 0, run.err
     producer = KafkaProducer(bootstrap_servers=broker.address)
     sent = _send_all(producer, lambda: scrape(flink_cluster))
     producer.close()
     good = len(sent.events) + sent.late
     whole = _settled(flink_cluster, good + sent.rejects.total())
-    yield Job(rest, own, sent, whole, time.time_ns() // 1_000_000)
-    rest.cancel(own)
+    rest = FlinkRest(f"http://{flink_cluster.address}")
+    yield Job(rest, run.job(), sent, whole, time.time_ns() // 1_000_000)
+    cancel(flink_cluster, run.job())
 
 
 def _settled(cluster: FlinkCluster, events: int) -> Told:
@@ -211,7 +188,6 @@ def _settled(cluster: FlinkCluster, events: int) -> Told:
         ) == before.by_label("state_bytes"):
             break
         time.sleep(2)
-        print(told.by_label("state_bytes"), told.by_label("open_windows"))
     return told
 
 
