@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from flink_job.sinks.opening import open_sinks
 from flink_job.sources.opening import open_source
 
 _SAVEPOINT_TIMEOUT_S = 300
+_AGAIN_S = 1.0
 _LOCAL = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -96,11 +99,32 @@ def run_on_cluster(
         if interrupted:
             console.print("stopping with a savepoint; Ctrl-C again to leave the job running")
             folder = settings.get(CHECKPOINT_FOLDER, pipeline.checkpoint_uri()).rstrip("/")
-            savepoint = rest.stop_with_savepoint(job, f"{folder}/savepoints", _SAVEPOINT_TIMEOUT_S)
+            savepoint = _stop(rest, job, f"{folder}/savepoints")
         else:
             submitted.wait()
     counted = {name: int(counters.get(name, 0)) for name in ("events", "rejected", "late", "results")}
     return ClusterRun(job, rest.address, rest.status(job), counted, savepoint)
+
+
+def _stop(rest: FlinkRest, job: str, folder: str) -> str | None:
+    """Stop a job behind a savepoint when all of it runs; return where that is, None where it had ended.
+
+    Raises:
+        EnvironmentProblem: where it cannot be stopped within some minutes.
+    """
+    deadline = time.monotonic() + _SAVEPOINT_TIMEOUT_S
+    while True:
+        try:
+            return rest.stop_with_savepoint(job, folder, _SAVEPOINT_TIMEOUT_S)
+        except FlinkUnreachable as problem:
+            with suppress(FlinkUnreachable):
+                if rest.is_ending(job):
+                    return None
+            if time.monotonic() > deadline:
+                raise EnvironmentProblem(
+                    f"job {job} could not be stopped: {problem}", f"it runs on; stop it at {rest.address}"
+                ) from None
+            time.sleep(_AGAIN_S)
 
 
 def _restore_point(pipeline: Pipeline, go_on: str | None) -> str | None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from clusters import busy_task_manager, cancel, restarts, start, stop, workers
 from processes import Run, wait_for, write_pipeline
-from topics import CommittedReader, Feed, Message, make_topic, read_committed, send
+from topics import CommittedReader, Feed, Message, make_topic, read_committed
 
 from flink_job.standalone.broker import Broker
 from flink_job.standalone.cluster import FlinkCluster
@@ -139,9 +139,14 @@ def test_a_topic_that_falls_silent_has_its_windows_closed_where_the_pipeline_say
     write_pipeline(tmp_path, given)
     start_ms = (time.time_ns() // 10**6 - 10 * MINUTE_MS) // WINDOW_MS * WINDOW_MS
     clocks = Clocks(start_ms, start_ms + 50)
-    with CommittedReader(broker.address, "silent-results") as reader:
+    steps = iter(range(150))
+    with (
+        Feed(
+            broker.address, "silent", lambda: clocks() if next(steps, None) is not None else [], every_s=0.15
+        ),
+        CommittedReader(broker.address, "silent-results") as reader,
+    ):
         run = start(runs, tmp_path, flink_cluster)
-        send(broker.address, "silent", [m for _ in range(150) for m in clocks()])
         # One window is full, the next is half full: nothing but the silence closes it.
         wanted = {start_ms: 200, start_ms + WINDOW_MS: 100}
         reader.read_until(lambda results: answers(results) == wanted, "both windows")

@@ -88,7 +88,7 @@ def test_a_job_stopped_with_a_savepoint_goes_on_with_another_parallelism(
         for parallelism in (2, 1, 2):
             sent += send(broker.address, "scale", shop.messages(BATCH))
             run = start(runs, tmp_path, flink_cluster, f"--set=parallelism={parallelism}", *again)
-            results_beyond(reader, len(reader.messages))
+            results_beyond(reader, len(reader.read_all()))
             if parallelism == 2 and again:
                 break
             stop(run)
