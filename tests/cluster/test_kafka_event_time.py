@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from clusters import busy_task_manager, cancel, restarts, start, stop, workers
 from processes import Run, wait_for, write_pipeline
-from topics import CommittedReader, Feed, Message, make_topic, read_committed
+from topics import CommittedReader, Feed, Message, make_topic, read_committed, send
 
 from flink_job.standalone.broker import Broker
 from flink_job.standalone.cluster import FlinkCluster
@@ -108,6 +108,30 @@ def test_of_partitions_an_hour_apart_nothing_is_late_also_across_a_restart(
     cancel(flink_cluster, job)
     assert answers(results) == clocks.counts_before(clocks.slowest_ms - 1_000)
     assert read_committed(broker.address, f"{name}-late") == []
+
+
+@pytest.mark.parametrize("fast", [0, 1])
+def test_nothing_is_late_where_the_first_batches_are_of_the_fast_partition_alone(
+    fast: int, runs: list[Run], broker: Broker, flink_cluster: FlinkCluster, tmp_path: Path
+) -> None:
+    """A backlog is read by one reader, five hundred messages at a time: those of one partition come first."""
+    name = f"backlog{fast}"
+    make_topic(broker.address, name, 2)
+    given = pipeline(name, broker.address, 1)
+    given["source"] |= {"stop": "latest", "batch_messages": 500}
+    write_pipeline(tmp_path, given)
+    slow_ms = (time.time_ns() // 10**6 - 3 * HOUR_MS) // WINDOW_MS * WINDOW_MS
+    times = [
+        (partition, slow_ms + (partition == fast) * HOUR_MS + 100 * i)
+        for partition in (0, 1)
+        for i in range(5_000)
+    ]
+    send(broker.address, name, [Message(json.dumps({"t": t}).encode(), p) for p, t in times])
+    run = start(runs, tmp_path, flink_cluster)
+    assert run.wait() == 0, run.err
+    counts = Counter(t // WINDOW_MS * WINDOW_MS for _, t in times)
+    assert read_committed(broker.address, f"{name}-late") == []
+    assert answers(read_committed(broker.address, f"{name}-results")) == counts
 
 
 @pytest.mark.parametrize("parallelism", [1, 2])
