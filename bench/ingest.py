@@ -36,6 +36,7 @@ import polars as pl
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench.report.events import BATCH, batches, torn
+from bench.report.five_metrics import EVENT, METRICS
 from bench.report.stages import WHOLE, stages
 from bench.report.stopwatch import Race, pin_to_one_core, race
 from bench.report.tables import Report, arguments
@@ -59,48 +60,7 @@ SCHEMA = {
     "value": pl.Float64,
     "ts": pl.Int64,
 }
-PLAN = Plan.model_validate(
-    {
-        "name": "bench",
-        "event": {
-            "fields": {
-                "user_id": "string",
-                "action": "string",
-                "item_id": "string",
-                "value": "double",
-                "ts": "long",
-            },
-            "time": {"field": "ts", "unit": "ms"},
-            "out_of_orderness": "5s",
-            "require": ["user_id", "action"],
-            "checks": ["value >= 0"],
-        },
-        "metrics": [
-            {
-                "name": "unique_users",
-                "kind": "distinct",
-                "of": "user_id",
-                "windows": [{"tumbling": "5m"}, {"sliding": "5m", "every": "1m"}],
-            },
-            {"name": "actions", "kind": "count", "by": ["action"], "windows": [{"tumbling": "1m"}]},
-            {
-                "name": "revenue",
-                "kind": "sum",
-                "of": "value",
-                "where": "action = 'purchase'",
-                "windows": [{"tumbling": "1m"}],
-            },
-            {"name": "top_items", "kind": "top_k", "of": "item_id", "windows": [{"tumbling": "1m"}]},
-            {
-                "name": "item_frequency",
-                "kind": "frequency",
-                "of": "item_id",
-                "ask": ["item_1", "item_2"],
-                "windows": [{"tumbling": "1m"}],
-            },
-        ],
-    }
-)
+PLAN = Plan.model_validate({"name": "bench", "event": EVENT, "metrics": METRICS})
 
 
 class Event(msgspec.Struct, gc=False):

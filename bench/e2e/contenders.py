@@ -17,50 +17,14 @@ from bench.e2e.checks import Check
 from bench.e2e.meter import Measured, Meter
 from bench.e2e.rig import PARALLELISM, SETTINGS, Stage, fresh_cluster, submit_module
 from bench.e2e.workload import Topic, create, delete
+from bench.report.five_metrics import EVENT, METRICS
 from flink_job.cluster.submission import submit
 from flink_job.pipeline.reading import load_pipeline
+from flink_job.pipeline.spec import OUTPUTS
 from flink_job.settings import PYTHON
 from flink_job.sinks.opening import open_sinks
 from flink_job.standalone.cluster import FlinkCluster
 
-METRICS = [
-    {
-        "name": "unique_users",
-        "kind": "distinct",
-        "of": "user_id",
-        "windows": [{"tumbling": "5m"}, {"sliding": "5m", "every": "1m"}],
-    },
-    {"name": "actions", "kind": "count", "by": ["action"], "windows": [{"tumbling": "1m"}]},
-    {
-        "name": "revenue",
-        "kind": "sum",
-        "of": "value",
-        "where": "action = 'purchase'",
-        "windows": [{"tumbling": "1m"}],
-    },
-    {"name": "top_items", "kind": "top_k", "of": "item_id", "windows": [{"tumbling": "1m"}]},
-    {
-        "name": "item_frequency",
-        "kind": "frequency",
-        "of": "item_id",
-        "ask": ["item_1", "item_2"],
-        "windows": [{"tumbling": "1m"}],
-    },
-]
-_EVENT = {
-    "fields": {
-        "user_id": "string",
-        "action": "string",
-        "item_id": "string",
-        "value": "double",
-        "ts": "long",
-    },
-    "time": {"field": "ts", "unit": "ms"},
-    "out_of_orderness": "5s",
-    "require": ["user_id", "action"],
-    "checks": ["value >= 0"],
-}
-_OUTPUTS = ("results", "late", "rejects")
 _TIMEOUT_S = 900.0
 _CONSOLE = Console(stderr=True)
 
@@ -101,7 +65,7 @@ def measure(
     Raises:
         RuntimeError: where the job failed or did not do its work.
     """
-    for output in _OUTPUTS:
+    for output in OUTPUTS:
         delete(stage.broker, f"bench-{output}")
     with fresh_cluster(stage.folder / "flink", stage.cluster_settings) as cluster:
         began = time.monotonic()
@@ -181,10 +145,10 @@ def pipeline_file(
             "format": "json" if topic.events_a_message == 1 else "ndjson",
             **(source or {}),
         },
-        "event": _EVENT,
+        "event": EVENT,
         "metrics": list(metrics),
         "sinks": {
-            output: {"type": "kafka", "topic": f"bench-{output}", "create": True} for output in _OUTPUTS
+            output: {"type": "kafka", "topic": f"bench-{output}", "create": True} for output in OUTPUTS
         },
     }
     path = stage.folder / "pipeline.yaml"
