@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 from rich.console import Console
@@ -293,8 +293,13 @@ def _run(
     except JobFailed as problem:
         if isinstance(problem, JavaGone) and again is not None:
             revive(pipeline, again)
-        click.echo(f"{pipeline.name} failed: {problem.reason}\nthe whole story: {problem.log}", err=True)
-        sys.exit(_FAILED)
+        _end_failed(pipeline, problem.reason, problem.log)
+
+
+def _end_failed(pipeline: Pipeline, reason: str, log: Path) -> NoReturn:
+    """End the process as that of a job that failed."""
+    click.echo(f"{pipeline.name} failed: {reason}\nthe whole story: {log}", err=True)
+    sys.exit(_FAILED)
 
 
 def _refuse_with_cluster(port: int | None, overwrite: bool) -> None:
@@ -320,8 +325,7 @@ def _run_on_cluster(
     try:
         ran = run_on_cluster(pipeline, path, overrides, cluster, detach, go_on, _screen(as_json))
     except JobFailed as problem:
-        click.echo(f"{pipeline.name} failed: {problem.reason}\nthe whole story: {problem.log}", err=True)
-        sys.exit(_FAILED)
+        _end_failed(pipeline, problem.reason, problem.log)
     if as_json:
         click.echo(json.dumps(asdict(ran)))
     else:
