@@ -19,7 +19,7 @@ from flink_job.standalone.configuration import (
     write_configuration,
 )
 from flink_job.standalone.daemons import Daemon, Daemons, expect_free, expect_same_address
-from flink_job.standalone.distribution import java_environment
+from flink_job.standalone.distribution import java_environment, link_flink_jars
 
 _JOB_MANAGER, _TASK_MANAGER = "jobmanager", "taskmanager"
 _START_S = 120.0
@@ -134,10 +134,11 @@ class FlinkCluster:
     def _start_job_manager(self) -> Daemon:
         self._daemons.end()
         expect_free(self._rest_port, "REST interface of Flink")
-        for leftovers in ("logs", "pids", "tmp"):
+        for leftovers in ("lib", "logs", "pids", "tmp"):
             shutil.rmtree(self.folder / leftovers, ignore_errors=True)
         for needed in (self.log_folder, self.folder / "tmp"):
             needed.mkdir(parents=True)
+        link_flink_jars(self.folder / "lib")
         settings = cluster_settings(self.folder / "tmp", self._rest_port, self._slots)
         write_configuration(self.folder / "conf", settings | self._settings)
         return self._launch(_JOB_MANAGER, "standalonesession", [], f"http://{self.address}")
@@ -161,6 +162,7 @@ class FlinkCluster:
         environment = {
             **java_environment(),
             "FLINK_CONF_DIR": str(self.folder / "conf"),
+            "FLINK_LIB_DIR": str(self.folder / "lib"),
             "FLINK_LOG_DIR": str(self.log_folder),
             "FLINK_PID_DIR": str(self.folder / "pids"),
             # Of these two the scripts make the name of the log.

@@ -6,10 +6,11 @@ import os
 import re
 from pathlib import Path
 
+from flink_job.connector import CONNECTOR, JARS
 from flink_job.machine.environment import EnvironmentProblem, find_java
 from flink_job.machine.flink import flink_home
 
-BROKER_JARS = Path(__file__).resolve().parents[2] / ".jars" / "broker"
+BROKER_JARS = JARS / "broker"
 
 _NEEDED_JARS = ("kafka_2.13", "kafka-clients", "kafka-server", "kafka-tools")
 _LOGGING_JARS = ("log4j-api", "log4j-core", "log4j-slf4j-impl")
@@ -27,6 +28,23 @@ def java_environment() -> dict[str, str]:
     """
     own = {name: value for name, value in os.environ.items() if not _FOREIGN.fullmatch(name)}
     return own | {"JAVA_HOME": str(find_java().home)}
+
+
+def link_flink_jars(folder: Path) -> None:
+    """Fill the folder that a cluster takes for Flink's `lib`: Flink's jars, PyFlink's and the connector.
+
+    Both come with every job too. Were they only there, each job would load them anew, and as what PyFlink
+    starts in a TaskManager outlives its job, none of those 46 MB of classes would ever be given back: the
+    fifth job would not find room for its own.
+
+    Args:
+        folder: where; it must not be there.
+    """
+    folder.mkdir()
+    jars = [*(flink_home() / "lib").glob("*.jar"), *(flink_home() / "opt").glob("flink-python-*.jar")]
+    jars += JARS.glob(CONNECTOR)
+    for jar in jars:
+        (folder / jar.name).symlink_to(jar)
 
 
 def broker_class_path(jars: Path) -> str:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from guarded_broker import GuardedBroker, prepare
+from kafka import KafkaAdminClient
 from processes import Run
 
 from flink_job.machine.ports import free_port
@@ -51,6 +53,24 @@ def broker(broker_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     started.start()
     yield started
     started.stop()
+
+
+@pytest.fixture(scope="module")
+def guarded(broker_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedBroker]:
+    """A running broker with logins, TLS and permissions."""
+    started = GuardedBroker(tmp_path_factory.mktemp("guarded"))
+    started.start()
+    prepare(started)
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def admin(guarded: GuardedBroker) -> Iterator[KafkaAdminClient]:
+    """A client that may do everything; a new one each time, as a broker may have restarted in between."""
+    client = KafkaAdminClient(bootstrap_servers=guarded.address)
+    yield client
+    client.close()
 
 
 @pytest.fixture(scope="module")

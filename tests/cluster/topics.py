@@ -11,6 +11,7 @@ from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
+from processes import wait_for
 
 _QUIET_S = 2.0
 
@@ -154,10 +155,9 @@ class CommittedReader:
                 isolation_level="read_committed",
                 auto_offset_reset="earliest",
             )
-            partitions = [
-                TopicPartition(self._topic, p) for p in self._consumer.partitions_for_topic(self._topic)
-            ]
-            self._consumer.assign(partitions)
+            # Of a topic made just now the client may not know yet.
+            known = wait_for(lambda: self._consumer.partitions_for_topic(self._topic), self._topic)
+            self._consumer.assign([TopicPartition(self._topic, p) for p in known])
             self._consumer.seek_to_beginning()
         records = [
             record for batch in self._consumer.poll(int(timeout_s * 1000)).values() for record in batch

@@ -128,6 +128,20 @@ def test_the_image_leaves_out_just_the_tools_of_development() -> None:
     assert removal.endswith("python -m pip check")
 
 
+def test_the_image_has_the_jars_of_every_job_where_they_are_loaded_once(tmp_path: Path) -> None:
+    (step,) = [step for step in steps("RUN") if "flink-python" in step]
+    link = next(part for part in step.split("&&") if "flink-python" in part)
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "opt").symlink_to(FLINK / "opt")
+    subprocess.run(["sh", "-euc", link.replace("/opt/flink/", f"{tmp_path}/")], check=True)
+
+    (linked,) = (tmp_path / "lib").iterdir()
+    assert linked.read_bytes() == next(FLINK.glob("opt/flink-python-*.jar")).read_bytes()
+    assert ["--from=connector", "/project/.jars/", "/opt/flink/lib/"] in [
+        step.split() for step in steps("COPY")
+    ]
+
+
 def test_the_logs_of_the_image_leave_out_the_environment(tmp_path: Path) -> None:
     (step,) = [step for step in steps("RUN") if "log4j.properties" in step]
     for name in ("log4j-console.properties", "log4j-cli.properties"):

@@ -25,6 +25,7 @@ from flink_job.machine.ports import free_port
 from flink_job.pipeline.spec import Pipeline
 
 OURS = version("apache-flink")
+PYFLINK_JAR = f"flink-python-{OURS}.jar"
 FREE = {"flink-version": OURS, "taskmanagers": 2, "slots-total": 4, "slots-available": 3}
 LOGIN = {"security.protocol": "SASL_SSL", "client.id": "shop"}
 PLAN = {
@@ -67,10 +68,17 @@ def rest(answers: dict[str, Any]) -> Iterator[str]:
 
 
 def cluster_findings(
-    overview: dict[str, Any], settings: dict[str, str], asked: Pipeline | None
+    overview: dict[str, Any],
+    settings: dict[str, str],
+    asked: Pipeline | None,
+    jars: tuple[str, ...] = (f"/opt/flink/lib/{PYFLINK_JAR}",),
 ) -> dict[str, Finding]:
-    configuration = [{"key": key, "value": value} for key, value in settings.items()]
-    with rest({"/overview": overview, "/jobmanager/config": configuration}) as address:
+    answers = {
+        "/overview": overview,
+        "/jobmanager/config": [{"key": key, "value": value} for key, value in settings.items()],
+        "/jobmanager/environment": {"classpath": list(jars)},
+    }
+    with rest(answers) as address:
         findings = check_cluster(address, asked)
     statuses(findings)
     return {finding.name: finding for finding in findings}
@@ -104,6 +112,16 @@ def test_a_cluster_of_another_version_is_a_failure_that_names_both() -> None:
     assert found.status == "fail"
     assert f"Flink 1.20.1, but jobs of this project are of Flink {OURS}" in found.detail
     assert cluster_findings(FREE, {}, None)["cluster"].detail.endswith(f"Flink {OURS}")
+
+
+def test_a_cluster_that_loads_pyflink_anew_for_each_job_is_warned_of() -> None:
+    others = ("/opt/flink/lib/flink-dist-2.3.0.jar", "/opt/flink/opt/flink-python-1.20.1.jar")
+
+    found = cluster_findings(FREE, {}, None, others)["shared jars"]
+
+    assert found.status == "warn"
+    assert f"{PYFLINK_JAR} is not in the cluster's lib" in found.detail
+    assert cluster_findings(FREE, {}, None)["shared jars"].status == "ok"
 
 
 def test_where_checkpoints_go_is_the_pipelines_word_then_the_clusters() -> None:

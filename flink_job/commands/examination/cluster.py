@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import version
+from pathlib import PurePosixPath
 from typing import Any
 
 from flink_job.cluster.rest import FlinkRest, FlinkUnreachable
@@ -23,6 +24,10 @@ class _Cluster(FlinkRest):
             raise FlinkUnreachable("what answers is not Flink")
         return answer
 
+    def class_path(self) -> list[str]:
+        """Return the names of the jars that all jobs of the cluster share."""
+        return [PurePosixPath(jar).name for jar in self._get("/jobmanager/environment")["classpath"]]
+
 
 def check_cluster(address: str, pipeline: Pipeline | None) -> list[Finding]:
     """Look at a cluster, and whether a pipeline can run there if one is given.
@@ -32,11 +37,12 @@ def check_cluster(address: str, pipeline: Pipeline | None) -> list[Finding]:
         pipeline: the pipeline, if there is one.
 
     Returns:
-        A finding on the cluster; where it answers, one on its slots and one on where checkpoints go.
+        A finding on the cluster; where it answers, one each on the jars that it has, on its slots and on
+        where checkpoints go.
     """
     rest = _Cluster(f"http://{address}")
     try:
-        overview, configuration = rest.overview(), rest.configuration()
+        overview, configuration, jars = rest.overview(), rest.configuration(), rest.class_path()
     except FlinkUnreachable as problem:
         cause = problem.__cause__ or problem
         reason = getattr(cause, "reason", cause)
@@ -51,6 +57,7 @@ def check_cluster(address: str, pipeline: Pipeline | None) -> list[Finding]:
         ]
     return [
         _version(address, overview),
+        _shared_jars(jars),
         _slots(overview, configuration, pipeline),
         _checkpoints(address, configuration, pipeline),
     ]
@@ -62,6 +69,19 @@ def _version(address: str, overview: dict[str, Any]) -> Finding:
         return Finding("cluster", "ok", f"{address}: Flink {theirs}")
     detail = f"{address}: Flink {theirs}, but jobs of this project are of Flink {ours}"
     return Finding("cluster", "fail", detail, f"Use a cluster of Flink {ours}.")
+
+
+def _shared_jars(jars: list[str]) -> Finding:
+    name = f"flink-python-{version('apache-flink')}.jar"
+    if name in jars:
+        return Finding("shared jars", "ok", f"{name} in the cluster's lib")
+    return Finding(
+        "shared jars",
+        "warn",
+        f"{name} is not in the cluster's lib: a TaskManager loads it anew for each job and never gives back "
+        "its 46 MB of Metaspace",
+        f"Link or copy opt/{name} to lib/ on each machine of the cluster, and start it again.",
+    )
 
 
 def _slots(overview: dict[str, Any], configuration: dict[str, str], pipeline: Pipeline | None) -> Finding:
