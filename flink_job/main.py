@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
 import click
+from py4j.java_gateway import JavaObject
 from rich.console import Console
 
 from flink_job.kafka_clients.problem import KafkaProblem
@@ -14,6 +16,8 @@ from flink_job.settings import CHECKPOINT_FOLDER, job_settings
 from flink_job.sinks.opening import open_sinks
 from flink_job.sources.opening import open_source
 from flink_job.sources.source import SourceProblem
+
+_RESTORED_FROM, _TARGET = "execution.state-recovery.path", "execution.target"
 
 
 @click.command()
@@ -46,9 +50,14 @@ def main(path: Path, overrides: tuple[str, ...]) -> None:
     for key, value in settings.items():
         configuration.set_string(key, value)
     env.configure(configuration)
-    # Whether the cluster restores a savepoint is not known here, so anything may be late at first.
-    build(pipeline, source, sinks, env, begun_ms=None)
+    build(pipeline, source, sinks, env, time.time_ns() // 1_000_000 if _begins_afresh(own) else None)
     env.execute(pipeline.name)
+
+
+def _begins_afresh(configuration: JavaObject) -> bool:
+    """Return whether nothing is restored. In application mode a JobManager may find what was."""
+    restores = configuration.containsKey(_RESTORED_FROM)
+    return not restores and configuration.getString(_TARGET, "") != "embedded"
 
 
 if __name__ == "__main__":

@@ -10,8 +10,9 @@ from __future__ import annotations
 import copy
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from operators.ingest.ingest import Ingest
@@ -30,8 +31,6 @@ from state.session_state import SessionState
 from state.window_state import WindowState
 
 MAPS = ("slices", "large", "revisions", "sessions", "clock")
-NEVER_SETTLED = {"out_of_orderness": "36500d", "idle_timeout": "36500d"}
-"""Event options with which ingest takes every event for one that may be late: a test sets the watermark."""
 
 
 class ShardedMap:
@@ -114,6 +113,8 @@ class Engine:
             Payloads.from_messages(list(payloads)),
             lambda i: {"topic": "events", "partition": partition, "offset": first + i},
             (partition,),
+            # Without a watermark of its own ingest takes every event for one that may be late.
+            all_heard=self._follow,
         )
         watermark_ms, envelope = self.ingest.take(source, self.now_ms)
         envelope = decode_envelope(encode(envelope))
@@ -228,7 +229,7 @@ def spans(results: Iterable[dict[str, Any]]) -> list[tuple[int, int]]:
 
 
 def counting_plan(
-    *windows: dict[str, str], event: dict[str, str] = NEVER_SETTLED, **options: Any
+    *windows: dict[str, str], event: Mapping[str, str] = MappingProxyType({}), **options: Any
 ) -> dict[str, Any]:
     """Return a plan with one metric `n` that counts events of key `k` and time `t` over these windows."""
     metric = {"name": "n", "kind": "count", "by": ["k"], "windows": list(windows), **options}

@@ -30,7 +30,7 @@ from bench.e2e.contenders import Contender, altered, measure, product, rival
 from bench.e2e.meter import Measured, Meter
 from bench.e2e.profiling import FLIGHT_RECORDER, Profiler
 from bench.e2e.rig import Stage, running_broker
-from bench.e2e.workload import Topic, fill
+from bench.e2e.workload import LONG_WINDOW_MS, WINDOW_MS, Topic, fill
 from bench.report.events import BATCH, USERS, batches
 from bench.report.tables import Report, arguments
 
@@ -38,9 +38,10 @@ OURS, IDLE, MANY, TORN = "ours", "ours, idle function", "ours, 100 events a mess
 TUMBLE, HOP, FIVE = "SQL, exact, tumbling", "SQL, exact, hopping", "SQL, exact, five metrics"
 PLAIN = "PyFlink process function"
 ONE_TOPIC, MANY_TOPIC, TORN_TOPIC = "one", "many", "torn"
-_TUMBLE_SHARE, _HOP_SHARE, _FIVE_SHARE, _PLAIN_SHARE = 0.25, 0.125, 0.125, 0.008
+_TUMBLE_SHARE, _HOP_SHARE, _FIVE_SHARE, _PLAIN_SHARE = 0.5, 0.25, 0.25, 0.02
 """How much of the topic the slow ones read, so that all runs take about as long."""
-_WINDOWS_OF_HOP = 5
+_WINDOWS_OF_HOP = LONG_WINDOW_MS // WINDOW_MS
+_EVENTS_A_SECOND = 100_000
 
 CONTENDERS = (
     Contender(OURS, ONE_TOPIC, product(), expect_product),
@@ -199,7 +200,7 @@ def _cost_row(name: str, runs: Sequence[Measured]) -> tuple[str | float, ...]:
 
 
 def _filled(stage: Stage, name: str, events: int) -> Topic:
-    made = batches(-(-events // BATCH))
+    made = batches(-(-events // BATCH), _EVENTS_A_SECOND)
     torn_share = 0.01 if name == TORN_TOPIC else 0.0
     return fill(stage.broker, name, made, events, USERS, torn_share, many=name == MANY_TOPIC)
 

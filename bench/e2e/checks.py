@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.e2e.meter import Measured
 from bench.e2e.rig import Stage
-from bench.e2e.workload import DISTINCT_WINDOW_MS, Topic, committed
+from bench.e2e.workload import WINDOW_MS, Topic, committed
 
 _USERS_OFF_BY = 0.03
 _ROWS_SEEN = 0.9
@@ -37,7 +37,7 @@ def expect_product(stage: Stage, topic: Topic, _: Measured) -> None:
         window = answer["window"]
         if answer["metric"] in sums:
             sums[answer["metric"]] += answer["value"]
-        elif answer["metric"] == "unique_users" and window["start_ms"] % DISTINCT_WINDOW_MS == 0:
+        elif answer["metric"] == "unique_users" and window["end_ms"] - window["start_ms"] == WINDOW_MS:
             users[window["start_ms"]] = answer["value"]
     truth = topic.truth
     _expect("late events", late, 0)

@@ -17,7 +17,7 @@ from bench.e2e.checks import Check
 from bench.e2e.meter import Measured, Meter
 from bench.e2e.rig import PARALLELISM, SETTINGS, Stage, fresh_cluster, submit_module
 from bench.e2e.workload import Topic, create, delete
-from bench.report.five_metrics import EVENT, METRICS
+from bench.report.five_metrics import EVENT, five_metrics
 from flink_job.cluster.submission import submit
 from flink_job.pipeline.reading import load_pipeline
 from flink_job.pipeline.spec import OUTPUTS
@@ -26,6 +26,7 @@ from flink_job.sinks.opening import open_sinks
 from flink_job.standalone.cluster import FlinkCluster
 
 _TIMEOUT_S = 900.0
+METRICS = five_metrics("60s", "10s")
 _CONSOLE = Console(stderr=True)
 
 

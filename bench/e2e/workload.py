@@ -20,7 +20,7 @@ from flink_job.standalone.broker import Broker
 from flink_job.standalone.distribution import BROKER_JARS, broker_class_path, java_environment
 
 PARTITIONS = 2
-DISTINCT_WINDOW_MS = 300_000
+WINDOW_MS, LONG_WINDOW_MS = 10_000, 60_000
 _EVENTS_A_MESSAGE = 100
 _TORN_SEED = 7
 _PRODUCE = Path(__file__).with_name("Produce.java")
@@ -41,7 +41,7 @@ class Truth:
         events: how many good ones there are.
         rejects: how many bad ones.
         revenue: the sum of `value` over purchases.
-        users: by start of a window of five minutes, how many distinct users it has.
+        users: by start of a window of ten seconds, how many distinct users it has.
     """
 
     events: int = 0
@@ -94,7 +94,7 @@ class Auditor:
         self.truth.events += len(events)
         self.truth.revenue += events.filter(pl.col("action") == "purchase")["value"].sum()
         users = events["user_id"].str.slice(5).cast(pl.Int64).to_numpy()
-        starts = events["ts"].to_numpy() // DISTINCT_WINDOW_MS * DISTINCT_WINDOW_MS
+        starts = events["ts"].to_numpy() // WINDOW_MS * WINDOW_MS
         for start in np.unique(starts).tolist():
             if start not in self._seen:
                 self._seen[start] = np.zeros(self._users, bool)

@@ -18,32 +18,34 @@ _LINE = b'{"user_id":"user_%07d","action":"%b","item_id":"item_%d","value":%d.%0
 
 
 def batches(
-    count: int, apart_ms: int = 1, seed: int = 1, users: int = USERS, items: int = ITEMS
+    count: int, per_second: int = 1_000, seed: int = 1, users: int = USERS, items: int = ITEMS
 ) -> Iterator[list[bytes]]:
-    """Make batches of lines, up to two seconds out of order.
+    """Make batches of lines, up to two seconds out of order, but not beyond their batch.
 
     Args:
         count: how many batches.
-        apart_ms: event time between one event and the next: 1 is a thousand events a second.
+        per_second: events in a second of event time, at most 100,000.
         seed: another one, other lines.
         users: how many users there may be.
         items: how many items.
 
     Yields:
-        Lines without newlines; each has its own millisecond, so that no two lines of a run are alike.
+        Lines without newlines; those of one millisecond differ in their value's last digits, so that no two
+        lines of a run are alike.
     """
     random = np.random.default_rng(seed)
     for number in range(count):
-        cents = random.integers(0, 10_000, BATCH)
-        in_order = apart_ms * np.arange(number * BATCH, (number + 1) * BATCH)
-        shuffled = in_order[np.argsort(in_order + random.integers(0, _DISORDER_MS, BATCH), kind="stable")]
+        index = np.arange(number * BATCH, (number + 1) * BATCH)
+        in_order = index * 1_000 // per_second
+        order = np.argsort(in_order + random.integers(0, _DISORDER_MS, BATCH), kind="stable")
+        cents = 100 * random.integers(0, 100, BATCH) + (index % 100)[order]
         columns = (
             random.integers(0, users, BATCH),
             random.choice(np.array(ACTIONS), BATCH, p=(0.6, 0.2, 0.1, 0.1)),
             random.integers(0, items, BATCH),
             cents // 100,
             cents % 100,
-            _FIRST_MS + shuffled,
+            _FIRST_MS + in_order[order],
         )
         yield [_LINE % row for row in zip(*(column.tolist() for column in columns), strict=True)]
 

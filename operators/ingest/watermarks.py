@@ -19,8 +19,8 @@ class PartitionWatermarks:
     Args:
         out_of_orderness_ms: how far behind the newest event of its partition an event may come.
         idle_timeout_ms: after this much silence, by the wall clock, a partition is idle.
-        settle_ms: how far the watermark must have moved before it is sure to be beyond that of a former life
-            of the job; None for a job that starts afresh and has none.
+        settle_ms: how far the first watermark after a start may be behind that of a former life of the job:
+            as far as events may be out of order, and late. None for a job that starts afresh and has none.
     """
 
     def __init__(self, out_of_orderness_ms: int, idle_timeout_ms: int, settle_ms: int | None) -> None:
@@ -34,6 +34,7 @@ class PartitionWatermarks:
         self._watermark_ms: int | None = None
         self._sent_ms: int | None = None
         self._settled_from_ms: int | None = None
+        self._others_went_on = False
         self._advanced_to_ms = -ALWAYS_MS
 
     def observe(self, newest_ms: Mapping[str, int], now_ms: int, all_heard: bool = True) -> int | None:
@@ -52,7 +53,7 @@ class PartitionWatermarks:
         if self._started_ms is None:
             self._started_ms = now_ms
         elif now_ms - self._last_ms >= self._idle_ms:
-            self._settle_ms = self._settle_ms or 0
+            self._settle_ms, self._others_went_on = self._settle_ms or 0, True
             self._started_ms, self._settled_from_ms = now_ms, self._watermark_ms
             if self._watermark_ms is not None:
                 # Windows may have gone on by the silence as they saw it, which may be somewhat longer.
@@ -82,8 +83,9 @@ class PartitionWatermarks:
         """Return the highest watermark that the window operator could have; what it calls late is below.
 
         It is this worker's own before the batch observed last, as a watermark travels behind the envelope
-        that raises it; but just after a start, or after having been idle while others went on, it is not
-        known and anything may be late.
+        that raises it. Just after a start it is that of a former life, which is known as nearly as events are
+        out of order once there is a watermark; after having been idle while others went on it is not known,
+        and anything may be late.
         """
         own_ms = -ALWAYS_MS if self._sent_ms is None else max(self._sent_ms, self._advanced_to_ms)
         if self._settle_ms is None:
@@ -95,4 +97,6 @@ class PartitionWatermarks:
         )
         if settled or (self._started_ms is not None and now_ms - self._started_ms >= self._idle_ms):
             return ALWAYS_MS if self._sent_ms is None else own_ms
-        return ALWAYS_MS
+        if self._settled_from_ms is None or self._others_went_on:
+            return ALWAYS_MS
+        return max(own_ms, self._settled_from_ms + self._settle_ms)

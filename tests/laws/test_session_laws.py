@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from typing import Any
 
-from engine import NEVER_SETTLED, Engine, latest
+from engine import Engine, latest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -70,7 +70,6 @@ def plan(gap: int, lateness: int, early: bool = False) -> dict[str, Any]:
         "event": {
             "fields": {"k": "string", "t": "long"},
             "time": {"field": "t", "unit": "ms"},
-            **NEVER_SETTLED,
         },
         "allowed_lateness": f"{lateness}ms",
         "metrics": [

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from fractions import Fraction
 from typing import Any
 
-from engine import NEVER_SETTLED, Engine, latest
+from engine import Engine, latest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -94,7 +94,6 @@ def plan(specs: list[tuple[int, int, int]], lateness: int, early: bool) -> dict[
         "event": {
             "fields": {"k": "string", "t": "long", "v": "double"},
             "time": {"field": "t", "unit": "ms"},
-            **NEVER_SETTLED,
         },
         "allowed_lateness": f"{lateness}ms",
         "metrics": [

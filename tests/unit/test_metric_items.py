@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from datasketches import frequent_strings_sketch, hll_sketch, kll_doubles_sketch
-from engine import NEVER_SETTLED, Engine
+from engine import Engine
 from pydantic import ValidationError
 
 from sketches.count_min import CountMin
@@ -29,7 +29,7 @@ DERIVE = {"tags": {"from": "text", "extract": r"#(\w+)", "all": True}}
 def engine_of(metric: dict[str, Any], with_sketch: bool = False) -> Engine:
     plan = {
         "name": "items",
-        "event": {"fields": FIELDS, "derive": DERIVE, "time": {"field": "t", "unit": "ms"}, **NEVER_SETTLED},
+        "event": {"fields": FIELDS, "derive": DERIVE, "time": {"field": "t", "unit": "ms"}},
         "metrics": [{"name": "m", "windows": [{"tumbling": "1s"}], **metric}],
     }
     return Engine(plan, with_sketch=with_sketch)

@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from engine import NEVER_SETTLED, Engine
+from engine import Engine
 from pydantic import ValidationError
 
 FIELDS = {"k": "string", "t": "long", "n": "long", "v": "double", "flag": "bool", "s": "string"}
@@ -22,7 +22,7 @@ def answers(
     """Return the results of one metric over one tumbling window of a second; sessions are left out."""
     plan = {
         "name": "numbers",
-        "event": {"fields": FIELDS, "time": {"field": "t", "unit": "ms"}, **NEVER_SETTLED},
+        "event": {"fields": FIELDS, "time": {"field": "t", "unit": "ms"}},
         "metrics": [{"name": "m", "windows": [{"tumbling": "1s"}], **metric}],
     }
     engine = Engine(plan, with_sketch=with_sketch)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from engine import NEVER_SETTLED, Engine
+from engine import Engine
 from pydantic import ValidationError
 
 FIELDS = {"user": "string", "action": "string", "t": "long", "v": "double", "n": "long"}
@@ -17,7 +17,7 @@ def engine_of(numerator: dict[str, Any], denominator: dict[str, Any], **options:
     metric = {"name": "m", "kind": "ratio", "numerator": numerator, "denominator": denominator}
     plan = {
         "name": "ratios",
-        "event": {"fields": FIELDS, "time": {"field": "t", "unit": "ms"}, **NEVER_SETTLED},
+        "event": {"fields": FIELDS, "time": {"field": "t", "unit": "ms"}},
         "metrics": [metric | {"windows": [{"tumbling": "1s"}]} | options],
     }
     return Engine(plan)

@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 import pytest
-from engine import MAPS, NEVER_SETTLED, Engine, at, counting_plan
+from engine import MAPS, Engine, at, counting_plan
 
 MINUTE = 60_000
 WINDOWS: list[list[dict[str, str]]] = [
@@ -19,7 +19,7 @@ WINDOWS: list[list[dict[str, str]]] = [
 
 def engine(windows: list[dict[str, str]], **options: Any) -> Engine:
     metric = {"name": "n", "kind": "count", "by": ["k"], "windows": windows, **options}
-    event = {"fields": {"k": "string", "t": "long"}, "time": {"field": "t", "unit": "ms"}, **NEVER_SETTLED}
+    event = {"fields": {"k": "string", "t": "long"}, "time": {"field": "t", "unit": "ms"}}
     return Engine({"name": "shop", "event": event, "metrics": [metric]})
 
 
@@ -87,7 +87,7 @@ HOLDING: dict[str, dict[str, Any]] = {
 
 def holding(options: dict[str, Any], **event: str) -> Engine:
     metric = {"name": "n", "by": ["k"], **options}
-    return Engine({"name": "shop", "event": {**EVENT, **(event or NEVER_SETTLED)}, "metrics": [metric]})
+    return Engine({"name": "shop", "event": EVENT | event, "metrics": [metric]})
 
 
 def told_bytes(engine: Engine) -> int:

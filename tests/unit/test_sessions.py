@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import pytest
-from engine import NEVER_SETTLED, Engine, at, latest, spans
+from engine import Engine, at, latest, spans
 
 MINUTE = 60_000
 SECOND = 1000
@@ -14,7 +16,7 @@ TEN = 600  # 10:00 in minutes
 
 
 def plan(
-    *gaps: str, event: dict[str, str] = NEVER_SETTLED, windows: tuple = (), **options: Any
+    *gaps: str, event: Mapping[str, str] = MappingProxyType({}), windows: tuple = (), **options: Any
 ) -> dict[str, Any]:
     metric = {"name": "visits", "kind": "count", "by": ["k"], **options}
     metric["windows"] = [*({"session": gap} for gap in gaps), *windows]

@@ -78,23 +78,33 @@ def test_a_batch_is_late_against_the_watermark_that_travels_behind_the_one_befor
     assert marks.late_before_ms(0) == 95
 
 
-def test_after_a_restart_all_may_be_late_until_the_watermark_has_moved_far_enough() -> None:
+def test_after_a_restart_all_may_be_late_that_a_former_life_can_have_been_beyond() -> None:
     marks = resumed(settle=50)
     assert marks.late_before_ms(0) == ALWAYS_MS
-    marks.observe({"a": 100}, 0)
-    marks.observe({"a": 150}, 1)
-    assert marks.late_before_ms(1) == ALWAYS_MS
-    marks.observe({"a": 151}, 2)
-    assert marks.late_before_ms(2) == ALWAYS_MS
+    marks.observe({"a": 100}, 0, all_heard=False)
+    assert marks.late_before_ms(0) == ALWAYS_MS
+    marks.observe({"b": 80}, 0)
+    assert marks.late_before_ms(0) == 80 + 50
+    marks.observe({"b": 90}, 1)
+    assert marks.late_before_ms(1) == 80 + 50
+    marks.observe({"a": 151, "b": 151}, 2)
+    assert marks.late_before_ms(2) == 80 + 50
     marks.observe({}, 3)
     assert marks.late_before_ms(3) == 151
+
+
+def test_after_a_restart_and_a_silence_nothing_is_known_of_how_far_others_are() -> None:
+    marks = resumed(settle=50)
+    marks.observe({"a": 100}, 0)
+    marks.observe({"a": 101}, IDLE_MS)
+    assert marks.late_before_ms(IDLE_MS) == ALWAYS_MS
 
 
 def test_after_a_restart_the_idle_timeout_ends_the_doubt_too() -> None:
     marks = resumed(settle=50)
     marks.observe({"a": 100}, 0)
     marks.observe({"a": 101}, IDLE_MS - 1)
-    assert marks.late_before_ms(IDLE_MS - 1) == ALWAYS_MS
+    assert marks.late_before_ms(IDLE_MS - 1) == 100 + 50
     marks.observe({"a": 102}, IDLE_MS)
     assert marks.late_before_ms(IDLE_MS) == 101
 

@@ -27,7 +27,7 @@ from pyflink.datastream.connectors.kafka import (
 )
 from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
 
-_WINDOW_MS = 300_000
+_WINDOW_MS = 10_000
 _PARTS = 16
 
 

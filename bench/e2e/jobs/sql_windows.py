@@ -12,8 +12,8 @@ from typing import Any
 from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.table import StreamTableEnvironment
 
-_TUMBLE = "TABLE(TUMBLE(TABLE events, DESCRIPTOR(happened), INTERVAL '{minutes}' MINUTES))"
-_HOP = "TABLE(HOP(TABLE events, DESCRIPTOR(happened), INTERVAL '1' MINUTE, INTERVAL '5' MINUTES))"
+_TUMBLE = "TABLE(TUMBLE(TABLE events, DESCRIPTOR(happened), INTERVAL '10' SECONDS))"
+_HOP = "TABLE(HOP(TABLE events, DESCRIPTOR(happened), INTERVAL '10' SECONDS, INTERVAL '60' SECONDS))"
 _THREE = """
     SELECT window_start, window_end, '{name}', '', COUNT(DISTINCT user_id), COUNT(*),
            SUM(`value`) FILTER (WHERE action = 'purchase')
@@ -42,18 +42,17 @@ _FREQUENCY = """
     SELECT window_start, window_end, 'item_frequency', item_id, CAST(0 AS BIGINT), CAST(0 AS BIGINT),
            CAST(COUNT(*) AS DOUBLE)
     FROM {windows} WHERE item_id IN ('item_1', 'item_2') GROUP BY window_start, window_end, item_id"""
-_FIVE_MINUTES, _MINUTE = _TUMBLE.format(minutes=5), _TUMBLE.format(minutes=1)
 QUERIES = {
-    "tumble": {"users": _THREE.format(name="users", windows=_FIVE_MINUTES)},
+    "tumble": {"users": _THREE.format(name="users", windows=_TUMBLE)},
     "hop": {"users": _THREE.format(name="users", windows=_HOP)},
     # The five metrics of the product's own job.
     "five": {
-        "users": _USERS.format(name="users", windows=_FIVE_MINUTES),
+        "users": _USERS.format(name="users", windows=_TUMBLE),
         "users_hop": _USERS.format(name="users_hop", windows=_HOP),
-        "actions": _ACTIONS.format(windows=_MINUTE),
-        "revenue": _REVENUE.format(windows=_MINUTE),
-        "top_items": _TOP_ITEMS.format(windows=_MINUTE),
-        "item_frequency": _FREQUENCY.format(windows=_MINUTE),
+        "actions": _ACTIONS.format(windows=_TUMBLE),
+        "revenue": _REVENUE.format(windows=_TUMBLE),
+        "top_items": _TOP_ITEMS.format(windows=_TUMBLE),
+        "item_frequency": _FREQUENCY.format(windows=_TUMBLE),
     },
 }
 _TUNED = {
