@@ -77,7 +77,9 @@ def _ingest(
         begun_ms,
     )
     ingest = udf(function, result_type=ENVELOPE_TYPE, func_type="pandas")
-    rows = source.table(env, t_env).map(ingest).alias("watermark_ms", "envelope")
+    table = source.table(env, t_env)
+    columns = [col(name) for name in table.get_resolved_schema().get_column_names()]
+    rows = table.map(ingest(*columns)).alias("watermark_ms", "envelope")
     uids.name_table_operators(t_env, uids.INGEST, numbered=True)
     envelopes = t_env.to_data_stream(rows.where(col("envelope").is_not_null))
     uids.name_table_operators(t_env, uids.STAMPED, numbered=True)

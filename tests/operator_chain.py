@@ -107,7 +107,7 @@ class Operators:
 
     def send(self, *payloads: bytes) -> None:
         """Send a batch through; the watermark follows."""
-        answer = self.ingest.eval(pd.DataFrame({"payload": list(payloads)}))
+        answer = self.ingest.eval(pd.Series(list(payloads)))
         envelope = answer["envelope"][0]
         for made in self.explode.process_element((envelope,), None):
             if isinstance(made, tuple) and made[0] is TOTALS:

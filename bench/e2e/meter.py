@@ -21,7 +21,7 @@ from flink_job.standalone.cluster import FlinkCluster
 FILTER = "*:numRecordsIn,rows"
 """The only metrics that TaskManagers serve, so that to ask costs little."""
 
-FIRST, LAST = 0.25, 0.90
+FIRST, LAST = 0.5, 0.95
 """The share of the input between which the rate is steady: before it code is compiled, after it ends."""
 
 _EVERY_S = 0.5

@@ -45,6 +45,8 @@ def cluster_settings(temporary: Path, rest_port: int, slots: int) -> dict[str, A
         "taskmanager.numberOfTaskSlots": slots,
         "jobmanager.memory.process.size": "1g",
         "taskmanager.memory.process.size": "2g",
+        # State is not in Java's heap: what is there is small and short-lived.
+        "env.java.opts.taskmanager": "-XX:+UseParallelGC",
         "state.backend.type": "rocksdb",
         "io.tmp.dirs": str(temporary),
         # A TaskManager that is gone is noticed in 10 s, not in 50.

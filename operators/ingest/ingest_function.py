@@ -67,12 +67,11 @@ class IngestFunction(ScalarFunction):
         )
         self._gauges = IngestGauges(function_context.get_metric_group())
 
-    def eval(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Ingest one Arrow batch of rows."""
+    def eval(self, *columns: pd.Series) -> pd.DataFrame:
+        """Ingest one Arrow batch of rows, given by column."""
         # Arrays, since lists of as many numbers would cost more than their events.
-        watermarks = np.full(len(rows), self._gauges.watermark_ms)
-        envelopes = np.full(len(rows), None)
-        columns = [rows[name] for name in rows.columns]
+        watermarks = np.full(len(columns[0]), self._gauges.watermark_ms)
+        envelopes = np.full(len(columns[0]), None)
         for number, source in self._reader.read(*columns):
             started, now_ms = time.perf_counter(), _now_ms()
             watermark_ms, envelope = self._ingest.take(source, now_ms)
@@ -80,7 +79,8 @@ class IngestFunction(ScalarFunction):
                 self._gauges.watermark_ms = max(watermark_ms, MIN_TIME_MS)
             watermarks[number], envelopes[number] = self._gauges.watermark_ms, encode(envelope)
             self._gauges.batch(envelope, time.perf_counter() - started, self._ingest.lag_ms(now_ms))
-        return pd.DataFrame({"watermark_ms": watermarks, "envelope": envelopes})
+        # With its type said, pandas does not look at each envelope for whether it is a time.
+        return pd.DataFrame({"watermark_ms": watermarks, "envelope": pd.Series(envelopes, dtype=object)})
 
 
 class Explode(ProcessFunction):

@@ -28,12 +28,12 @@ class IdleFunction(ScalarFunction):
         """Name the counter."""
         self._rows = function_context.get_metric_group().counter("rows")
 
-    def eval(self, rows: pd.DataFrame) -> pd.DataFrame:
+    def eval(self, *columns: pd.Series) -> pd.DataFrame:
         """Answer one Arrow batch of rows."""
-        self._rows.inc(len(rows))
-        return pd.DataFrame(
-            {"watermark_ms": np.zeros(len(rows), np.int64), "envelope": np.full(len(rows), None)}
-        )
+        rows = len(columns[0])
+        self._rows.inc(rows)
+        envelopes = pd.Series(np.full(rows, None), dtype=object)
+        return pd.DataFrame({"watermark_ms": np.zeros(rows, np.int64), "envelope": envelopes})
 
 
 def main() -> None:
