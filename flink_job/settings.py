@@ -14,7 +14,7 @@ PYTHON = "python.executable"
 CHECKPOINT_FOLDER = "execution.checkpointing.dir"
 _BUNDLE_MS = {"throughput": 200, "latency": 5}
 _BUFFER_MS = {"throughput": 100, "latency": 1}
-_BATCHES_PER_BUNDLE = 4
+_BATCHES_PER_BUNDLE = 2
 
 
 def job_settings(pipeline: Pipeline, source: Source) -> dict[str, str]:

@@ -68,7 +68,8 @@ class Engine:
     Args:
         plan: the plan, as the pipeline file has it.
         snapshot: what to go on from; None for a job that starts afresh.
-        follow: whether the watermark is the one that ingest gives; else the test moves it.
+        follow: whether the watermark is the one that ingest gives; else the test moves it, and ingest,
+            without one of its own, takes every event for one that may be late.
         now_ms: the wall clock at the start.
         with_sketch: whether results carry sketches.
     """
@@ -85,6 +86,7 @@ class Engine:
     ) -> None:
         self.plan = Plan.model_validate(plan)
         self.watermark_ms, self.now_ms, self._follow = MIN_TIME_MS, now_ms, follow
+        self.all_heard = follow
         self.results: list[dict[str, Any]] = []
         self.late: list[dict[str, Any]] = []
         self.rejects: list[dict[str, Any]] = []
@@ -113,8 +115,7 @@ class Engine:
             Payloads.from_messages(list(payloads)),
             lambda i: {"topic": "events", "partition": partition, "offset": first + i},
             (partition,),
-            # Without a watermark of its own ingest takes every event for one that may be late.
-            all_heard=self._follow,
+            all_heard=self.all_heard,
         )
         watermark_ms, envelope = self.ingest.take(source, self.now_ms)
         envelope = decode_envelope(encode(envelope))
@@ -185,7 +186,7 @@ class Engine:
     def _build(self, with_sketch: bool) -> Iterable[tuple[str, Runner]]:
         slices, large, revisions, sessions, clock = (self.maps[name] for name in MAPS)
         event = self.plan.event
-        silence = Silence(event.idle_timeout if event.on_idle == "advance" else None)
+        silence = Silence(event.idle_timeout if event.on_idle == "advance" else None, event.out_of_orderness)
         clock_state = ClockState(clock)
         for metric in self.plan.resolved_metrics():
             writer = ResultWriter(self.plan.name, metric, with_sketch)

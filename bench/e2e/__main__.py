@@ -1,6 +1,6 @@
 """End to end on a real broker and cluster: this job beside an idle function, Flink SQL and plain PyFlink.
 
-    python -m bench.e2e [--json] [--rounds 3] [--events 16e6] [--only NAME ...] [--cardinality | --profile]
+    python -m bench.e2e [--json] [--rounds 3] [--events 12e6] [--only NAME ...] [--cardinality | --profile]
 
 A broker is started and its topics are filled; every run has a cluster of its own, just started, with one
 TaskManager of two slots. Runs take turns, round by round; figures are medians of the rounds. A run that did
@@ -26,7 +26,7 @@ from statistics import median
 
 from bench.e2e.cardinality import cardinality
 from bench.e2e.checks import expect_exact, expect_product, expect_rows
-from bench.e2e.contenders import Contender, altered, measure, product, rival
+from bench.e2e.contenders import Contender, altered, measure, product_job, rival
 from bench.e2e.meter import Measured, Meter
 from bench.e2e.profiling import FLIGHT_RECORDER, Profiler
 from bench.e2e.rig import Stage, running_broker
@@ -44,10 +44,10 @@ _WINDOWS_OF_HOP = LONG_WINDOW_MS // WINDOW_MS
 _EVENTS_A_SECOND = 100_000
 
 CONTENDERS = (
-    Contender(OURS, ONE_TOPIC, product(), expect_product),
+    Contender(OURS, ONE_TOPIC, product_job(), expect_product),
     Contender(IDLE, ONE_TOPIC, altered(["--idle"]), expect_rows),
-    Contender(MANY, MANY_TOPIC, product(), expect_product),
-    Contender(TORN, TORN_TOPIC, product(), expect_product),
+    Contender(MANY, MANY_TOPIC, product_job(), expect_product),
+    Contender(TORN, TORN_TOPIC, product_job(), expect_product),
     Contender(
         TUMBLE,
         ONE_TOPIC,
@@ -105,7 +105,7 @@ def main() -> None:
 
 def _arguments() -> argparse.ArgumentParser:
     parser = arguments(__doc__ or "", rounds=3)
-    parser.add_argument("--events", type=float, default=16e6, help="events of a topic (default 16e6)")
+    parser.add_argument("--events", type=float, default=12e6, help="events of a topic (default 12e6)")
     parser.add_argument(
         "--only", nargs="+", choices=[c.name for c in CONTENDERS], metavar="NAME", help="some contenders"
     )
@@ -149,7 +149,8 @@ def _profile(stage: Stage, report: Report, events: int) -> None:
     """Profile the product, one event a message."""
     topic = _filled(stage, ONE_TOPIC, events)
     recording = stage.folder / "task-manager.jfr"
-    recorded = replace(stage, cluster_settings={"env.java.opts.taskmanager": f"-XX:+UseParallelGC {FLIGHT_RECORDER}{recording}"})
+    options = f"-XX:+UseParallelGC {FLIGHT_RECORDER}{recording}"
+    recorded = replace(stage, cluster_settings={"env.java.opts.taskmanager": options})
     profilers: list[Profiler] = []
 
     def at_start(meter: Meter) -> None:

@@ -81,7 +81,7 @@ def measure(
     return found
 
 
-def product(metrics: Sequence[dict[str, Any]] = METRICS, source: Mapping[str, Any] | None = None) -> Run:
+def product_job(metrics: Sequence[dict[str, Any]] = METRICS, source: Mapping[str, Any] | None = None) -> Run:
     """Return the submission of the product, as `sketchstream run --cluster` does it."""
 
     def run(stage: Stage, cluster: FlinkCluster, topic: Topic) -> str:

@@ -14,11 +14,18 @@ BATCH = 40_000
 ACTIONS = (b"view", b"cart", b"purchase", b"search")
 _FIRST_MS = 1_700_000_000_000
 _DISORDER_MS = 2_000
+_STRIDE = 7_919
+"""A prime that divides no number of users: its multiples come by all of them."""
 _LINE = b'{"user_id":"user_%07d","action":"%b","item_id":"item_%d","value":%d.%02d,"ts":%d}'
 
 
 def batches(
-    count: int, per_second: int = 1_000, seed: int = 1, users: int = USERS, items: int = ITEMS
+    count: int,
+    per_second: int = 1_000,
+    seed: int = 1,
+    users: int = USERS,
+    items: int = ITEMS,
+    in_turn: bool = False,
 ) -> Iterator[list[bytes]]:
     """Make batches of lines, up to two seconds out of order, but not beyond their batch.
 
@@ -27,6 +34,7 @@ def batches(
         per_second: events in a second of event time, at most 100,000.
         seed: another one, other lines.
         users: how many users there may be.
+        in_turn: whether each user comes as often as every other, so that as many events have all of them.
         items: how many items.
 
     Yields:
@@ -40,7 +48,7 @@ def batches(
         order = np.argsort(in_order + random.integers(0, _DISORDER_MS, BATCH), kind="stable")
         cents = 100 * random.integers(0, 100, BATCH) + (index % 100)[order]
         columns = (
-            random.integers(0, users, BATCH),
+            index * _STRIDE % users if in_turn else random.integers(0, users, BATCH),
             random.choice(np.array(ACTIONS), BATCH, p=(0.6, 0.2, 0.1, 0.1)),
             random.integers(0, items, BATCH),
             cents // 100,

@@ -14,7 +14,7 @@ Brokers = Annotated[
     str, Field(pattern=r"^[^\s,:]+:[0-9]{1,5}(,[^\s,:]+:[0-9]{1,5})*$", description="host:port, by commas.")
 ]
 _STARTS = ("earliest", "latest", "committed")
-_BATCH_MESSAGES, _BATCH_MESSAGES_OF_MANY = 20_000, 200
+_BATCH_MESSAGES, _BATCH_MESSAGES_OF_MANY = 40_000, 400
 
 
 class KafkaSourceSpec(BaseModel):

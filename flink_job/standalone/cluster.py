@@ -154,6 +154,8 @@ class FlinkCluster:
             # Here and not in the file, which the JobManager reads too: it would serve a fixed port.
             port = free_port()
             options |= {_REPORTER + "factory.class": _PROMETHEUS, _REPORTER + "port": str(port)}
+            # Values of labels, such as a metric's name, as they are.
+            options[_REPORTER + "filterLabelValueCharacters"] = "false"
             address = f"http://localhost:{port}/metrics"
         arguments = [word for key, value in options.items() for word in ("-D", f"{key}={value}")]
         return self._launch(name, "taskexecutor", arguments, address)

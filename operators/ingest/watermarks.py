@@ -55,10 +55,11 @@ class PartitionWatermarks:
         elif now_ms - self._last_ms >= self._idle_ms:
             self._settle_ms, self._others_went_on = self._settle_ms or 0, True
             self._started_ms, self._settled_from_ms = now_ms, self._watermark_ms
-            if self._watermark_ms is not None:
+            reached_ms = self.newest_ms() if self._watermark_ms is None else self._watermark_ms
+            if reached_ms is not None:
                 # Windows may have gone on by the silence as they saw it, which may be somewhat longer.
                 silence_ms = now_ms - self._last_ms + self._idle_ms
-                self._advanced_to_ms = max(self._advanced_to_ms, self._watermark_ms) + silence_ms
+                self._advanced_to_ms = max(self._advanced_to_ms, reached_ms) + silence_ms
         self._last_ms = now_ms
         for name, time_ms in newest_ms.items():
             self._newest[name] = max(time_ms, self._newest.get(name, time_ms))

@@ -76,11 +76,9 @@ class SessionRunner:
 
     def on_processing_time(self, time_ms: int, clock: Clock) -> Outputs:
         """Report open sessions early, and go on through a silence."""
-        watermark_ms = self._clock.watermark(clock.watermark_ms)
-        silent_ms = self._silence.length_ms(clock.now_ms, self._clock.silent_until())
-        if silent_ms and watermark_ms > MIN_TIME_MS:
-            self._clock.set_silent_until(clock.now_ms)
-            yield from self._advance(watermark_ms + silent_ms)
+        to_ms = self._silence.goes_on_to(clock, self._clock, self._newest_ms)
+        if to_ms is not None:
+            yield from self._advance(to_ms)
         if self._metric.emit_every_ms is not None and time_ms % self._metric.emit_every_ms == 0:
             yield from self._report_early()
         look_again_ms = self._silence.look_again_ms(clock.now_ms)
@@ -164,6 +162,12 @@ class SessionRunner:
         self._state.set_due(due)
         # The input's end is no time: a job that goes on later has more.
         self._clock.set_horizon(last_ms if to_ms == END_OF_TIME_MS else to_ms)
+
+    def _newest_ms(self) -> int | None:
+        """Return the end of a session, before any has ended, less the gap: one of the newest event times."""
+        due = self._state.due()
+        held = due[due < NEVER_MS]
+        return int(held.max()) - self._window.gap_ms + 1 if len(held) else None
 
     def _report_early(self) -> Outputs:
         for bucket in range(BUCKETS):

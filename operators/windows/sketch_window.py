@@ -77,14 +77,11 @@ class SketchWindow:
 
     def on_processing_time(self, time_ms: int, clock: Clock) -> Outputs:
         """Report open windows early, and go on through a silence."""
-        watermark_ms = self._clock.watermark(clock.watermark_ms)
-        silent_ms = self._silence.length_ms(clock.now_ms, self._clock.silent_until())
-        if silent_ms and watermark_ms > MIN_TIME_MS:
-            watermark_ms += silent_ms
-            self._clock.set_silent_until(clock.now_ms)
-            yield from self._advance(watermark_ms)
+        to_ms = self._silence.goes_on_to(clock, self._clock, self._newest_ms)
+        if to_ms is not None:
+            yield from self._advance(to_ms)
         if self._metric.emit_every_ms is not None and time_ms % self._metric.emit_every_ms == 0:
-            yield from self._report_early(watermark_ms)
+            yield from self._report_early(self._clock.watermark(clock.watermark_ms))
         look_again_ms = self._silence.look_again_ms(clock.now_ms)
         if look_again_ms is not None and self._state.slice_ends():
             self._timers.at_processing_time(look_again_ms)
@@ -120,6 +117,11 @@ class SketchWindow:
         up_to_ms = horizon if self._metric.emit_every_ms is None else END_OF_TIME_MS
         answered = self._ending(slice_ends, horizon - self._metric.allowed_lateness_ms, up_to_ms)
         return sum(self._state.revisions_held(window.name, end) for end, window in answered)
+
+    def _newest_ms(self) -> int | None:
+        """Return when the newest slice begins."""
+        slice_ends = self._state.slice_ends()
+        return slice_ends[-1] - self._grid.slice_ms if slice_ends else None
 
     def _advance(self, to_ms: int) -> Outputs:
         """Do, in the order of time, all that is due after the horizon and up to `to_ms`."""
@@ -160,7 +162,8 @@ class SketchWindow:
             for key, entry in self._state.read(slice_end, keys).items():
                 held = merged.get(key)
                 merged[key] = entry if held is None else self._both(held, entry)
-        sent = self._state.revisions(window.name, end) if self._counts_revisions else {}
+        # Also where none are counted: before a restart the metric may have had early results.
+        sent = self._state.revisions(window.name, end)
         described = window.describe(end)
         for key, entry in merged.items():
             last_revision, last_events = sent.get(key, (-1, 0))
@@ -169,6 +172,8 @@ class SketchWindow:
                 yield self._result(key, described, entry, last_revision + 1, final)
         if self._counts_revisions:
             self._state.set_revisions(window.name, end, sent)
+        elif sent:
+            self._state.drop_revisions(window.name, end)
 
     def _result(
         self, key: bytes, window: dict[str, int | str], entry: Entry, revision: int, final: bool

@@ -55,7 +55,8 @@ class WindowFunction(KeyedProcessFunction):
             )
         )
         self._timers = _FlinkTimers()
-        silence = Silence(plan.event.idle_timeout if plan.event.on_idle == "advance" else None)
+        event = plan.event
+        silence = Silence(event.idle_timeout if event.on_idle == "advance" else None, event.out_of_orderness)
         window_state, session_state, clock_state = (
             WindowState(slices, large, revisions),
             SessionState(sessions),

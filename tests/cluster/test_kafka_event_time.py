@@ -155,6 +155,23 @@ def test_a_partition_that_never_has_an_event_does_not_keep_windows_open(
     assert answers(results).items() <= clocks.counts_before(clocks.slowest_ms).items()
 
 
+def test_so_it_has_where_one_partition_had_all_its_events_before_the_job_and_the_other_none(
+    runs: list[Run], broker: Broker, flink_cluster: FlinkCluster, tmp_path: Path
+) -> None:
+    """There never is a watermark: when the other partition counts as idle, nothing comes to carry one."""
+    make_topic(broker.address, "unheard", 2)
+    given = pipeline("unheard", broker.address, 1, idle_timeout="3s", on_idle="advance")
+    write_pipeline(tmp_path, given)
+    start_ms = (time.time_ns() // 10**6 - 10 * MINUTE_MS) // WINDOW_MS * WINDOW_MS
+    clocks = Clocks(start_ms)
+    send(broker.address, "unheard", [message for _ in range(150) for message in clocks()])
+    with CommittedReader(broker.address, "unheard-results") as reader:
+        run = start(runs, tmp_path, flink_cluster)
+        wanted = {start_ms: 100, start_ms + WINDOW_MS: 50}
+        reader.read_until(lambda results: answers(results) == wanted, "both windows")
+        stop(run)
+
+
 def test_a_topic_that_falls_silent_has_its_windows_closed_where_the_pipeline_says_so(
     runs: list[Run], broker: Broker, flink_cluster: FlinkCluster, tmp_path: Path
 ) -> None:

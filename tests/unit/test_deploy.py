@@ -160,15 +160,17 @@ def test_the_logs_of_the_image_leave_out_the_environment(tmp_path: Path) -> None
 
 def test_every_setting_is_one_that_flink_knows() -> None:
     options = b""
-    for jar in [*FLINK.glob("lib/flink-dist-*.jar"), *FLINK.glob("opt/flink-python-*.jar")]:
+    jars = ("lib/flink-dist-*.jar", "opt/flink-python-*.jar", "plugins/metrics-prometheus/*.jar")
+    for jar in [jar for pattern in jars for jar in FLINK.glob(pattern)]:
         with zipfile.ZipFile(jar) as classes:
-            options += b"".join(classes.read(n) for n in classes.namelist() if n.endswith("Options.class"))
+            telling = ("Options.class", "PrometheusReporter.class")
+            options += b"".join(classes.read(n) for n in classes.namelist() if n.endswith(telling))
 
     def known(key: str) -> bool:
         return b"\x01" + len(key).to_bytes(2, "big") + key.encode() in options
 
     assert not known("rest.prot")
-    settings = {re.sub(r"^metrics\.reporter\.\w+\.", "", key) for key in image_settings()} - {"port"}
+    settings = {re.sub(r"^metrics\.reporter\.\w+\.", "", key) for key in image_settings()}
     assert [key for key in settings | set(kubernetes_settings()) if not known(key)] == []
 
 

@@ -183,6 +183,16 @@ def test_silence_ends_sessions_by_its_length() -> None:
     assert engine.held() == {}
 
 
+def test_silence_ends_sessions_also_before_there_is_a_watermark() -> None:
+    silent = {"out_of_orderness": "6s", "idle_timeout": "30s", "on_idle": "advance"}
+    engine = Engine(plan("5m", event=silent), follow=True)
+    engine.all_heard = False
+    engine.send(*at(TEN))
+    assert engine.move_clock(305 * SECOND) == []
+    assert short(engine.move_clock(306 * SECOND)) == [(0, 5, 1, 0)]
+    assert engine.held() == {}
+
+
 def test_state_is_what_the_open_sessions_need_and_is_empty_after_them() -> None:
     engine = Engine(plan("5m", allowed_lateness="2m", emit_every="10s", shards=2))
     most = timers = 0

@@ -50,6 +50,24 @@ def test_a_shard_that_was_heard_before_the_others_notices_the_silence_too() -> N
     assert {r["key"]["k"] for r in engine.results} == {"first", "other"}
 
 
+def test_a_source_that_falls_silent_before_there_is_a_watermark_has_its_windows_closed_too() -> None:
+    silent = {"out_of_orderness": "6s", "idle_timeout": "30s", "on_idle": "advance"}
+    engine = Engine(counting_plan({"tumbling": "1m"}, event=silent), follow=True)
+    engine.all_heard = False
+    engine.send(*at(0.25, 0.5), *at(2.5))
+    assert engine.move_clock(30 * SECOND - 1) == []
+    # The newest slice begins at two minutes: the watermark is six seconds less, and goes on from there.
+    assert told(engine.move_clock(30 * SECOND)) == [(1, 2, 0, True)]
+    assert engine.move_clock(65 * SECOND) == []
+    assert told(engine.move_clock(66 * SECOND)) == [(3, 1, 0, True)]
+    engine.all_heard = True
+    engine.send(*at(2.9))
+    assert [json.loads(entry["payload"])["t"] for entry in engine.late] == [174_000]
+    engine.send(*at(9))
+    engine.send(*at(9.5))
+    assert len(engine.late) == 1
+
+
 def test_an_event_late_after_a_silence_comes_out_with_its_payload() -> None:
     silent = {"out_of_orderness": "0s", "idle_timeout": "30s", "on_idle": "advance"}
     engine = Engine(counting_plan({"tumbling": "1m"}, event=silent), follow=True)
@@ -97,6 +115,15 @@ def test_large_partials_are_forgotten_with_their_slices() -> None:
     (result,) = engine.end()
     assert result["lower"] <= 5000 <= result["upper"]
     assert engine.held() == {}
+
+
+def test_revisions_go_on_where_early_results_are_taken_out_of_the_pipeline() -> None:
+    engine = Engine(counting_plan({"tumbling": "5m"}, emit_every="10s"))
+    engine.send(*at(1))
+    assert told(engine.move_clock(10 * SECOND)) == [(5, 1, 0, False)]
+    resumed = Engine(counting_plan({"tumbling": "5m"}), engine.snapshot())
+    assert told(resumed.move_watermark(5 * MINUTE)) == [(5, 1, 1, True)]
+    assert resumed.held() == {}
 
 
 def test_what_was_answered_before_a_restart_is_not_opened_by_a_late_event() -> None:
