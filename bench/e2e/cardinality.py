@@ -42,7 +42,7 @@ def cardinality(stage: Stage, report: Report, events: int) -> None:
         name = f"users-{users}-{keys}"
         count = max(users, events if keys < 1_000 else _EVENTS_WITH_MANY_KEYS)
         made = batches(-(-count // BATCH), users=users, items=keys, in_turn=True)
-        topic = fill(stage.broker, name, made, count, users)
+        topic = fill(stage.broker, name, made, count)
         found = measure(Contender(name, name, product_job(METRICS), expect_sums), stage, topic)
         delete(stage.broker, name)
         title = f"{users:,} users, {keys:,} keys"

@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.e2e.meter import Measured
 from bench.e2e.rig import Stage
-from bench.e2e.workload import WINDOW_MS, Topic, committed
+from bench.e2e.workload import LONG_WINDOW_MS, WINDOW_MS, Topic, committed
 
 _USERS_OFF_BY = 0.03
 _ROWS_SEEN = 0.9
@@ -32,21 +32,21 @@ def expect_product(stage: Stage, topic: Topic, _: Measured) -> None:
         committed(stage.broker.address, f"bench-{output}", lambda _: None) for output in ("late", "rejects")
     )
     sums = {name: 0.0 for name in ("actions", "revenue")}
-    users: dict[int, float] = {}
+    users: dict[tuple[int, int], float] = {}
     for answer in answers.values():
         window = answer["window"]
         if answer["metric"] in sums:
             sums[answer["metric"]] += answer["value"]
-        elif answer["metric"] == "unique_users" and window["end_ms"] - window["start_ms"] == WINDOW_MS:
-            users[window["start_ms"]] = answer["value"]
+        elif answer["metric"] == "unique_users":
+            users[window["end_ms"] - window["start_ms"], window["start_ms"]] = answer["value"]
     truth = topic.truth
     _expect("late events", late, 0)
     _expect("rejects", rejects, truth.rejects)
     _expect("events", sums["actions"], truth.events)
     _expect_near("revenue", sums["revenue"], truth.revenue)
     _expect("windows", len(users), len(truth.users))
-    for start, exact in truth.users.items():
-        _expect_near(f"users of the window from {start}", users.get(start, 0), exact, _USERS_OFF_BY)
+    for window, exact in truth.users.items():
+        _expect_near(f"users of the window {window}", users.get(window, 0), exact, _USERS_OFF_BY)
 
 
 def expect_sums(stage: Stage, topic: Topic, _: Measured) -> None:
@@ -88,9 +88,11 @@ def expect_exact(share: float, windows: int) -> Check:
             if row["metric"] == "users":
                 start = _start_ms(row["window_start"])
                 users[start] = users.get(start, 0) + row["users"]
+        length = LONG_WINDOW_MS if windows > 1 else WINDOW_MS
+        truth = [(start, exact) for (own, start), exact in topic.truth.users.items() if own == length]
         # The last ones may have been cut short.
-        whole = max(0, int(share * len(topic.truth.users)) - 1)
-        for start, exact in list(topic.truth.users.items())[:whole]:
+        whole = max(0, int(share * len(truth)) - windows)
+        for start, exact in truth[:whole]:
             _expect(f"users of the window from {start}", users.get(start, 0), exact)
 
     return check

@@ -41,13 +41,14 @@ class Truth:
         events: how many good ones there are.
         rejects: how many bad ones.
         revenue: the sum of `value` over purchases.
-        users: by start of a window of ten seconds, how many distinct users it has.
+        users: by length and start of a window of ten seconds, and of a minute that begins every ten seconds,
+            how many distinct users it has.
     """
 
     events: int = 0
     rejects: int = 0
     revenue: float = 0.0
-    users: dict[int, int] = field(default_factory=dict)
+    users: dict[tuple[int, int], int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,10 +75,15 @@ class Topic:
 
 
 class Auditor:
-    """Counts the exact answers while events pass by."""
+    """Counts the exact answers while events pass by.
 
-    def __init__(self, users: int) -> None:
-        self._users, self._seen = users, {}
+    Args:
+        users: how many users there may be; None where those of each window need not be counted.
+    """
+
+    def __init__(self, users: int | None) -> None:
+        self._users = users
+        self._seen: dict[tuple[int, int], np.ndarray] = {}
         self.truth = Truth()
 
     def audit(self, batches: Iterator[list[bytes]]) -> Iterator[list[bytes]]:
@@ -88,17 +94,21 @@ class Auditor:
             self._count(pl.read_ndjson(b"\n".join(good), schema=_SCHEMA))
             self.truth.rejects += len(lines) - len(good)
             yield lines
-        self.truth.users = {start: int(seen.sum()) for start, seen in sorted(self._seen.items())}
+        self.truth.users = {window: int(seen.sum()) for window, seen in sorted(self._seen.items())}
 
     def _count(self, events: pl.DataFrame) -> None:
         self.truth.events += len(events)
         self.truth.revenue += events.filter(pl.col("action") == "purchase")["value"].sum()
+        if self._users is None:
+            return
         users = events["user_id"].str.slice(5).cast(pl.Int64).to_numpy()
         starts = events["ts"].to_numpy() // WINDOW_MS * WINDOW_MS
         for start in np.unique(starts).tolist():
-            if start not in self._seen:
-                self._seen[start] = np.zeros(self._users, bool)
-            self._seen[start][users[starts == start]] = True
+            longs = [(LONG_WINDOW_MS, start - back) for back in range(0, LONG_WINDOW_MS, WINDOW_MS)]
+            for window in [(WINDOW_MS, start), *longs]:
+                if window not in self._seen:
+                    self._seen[window] = np.zeros(self._users, bool)
+                self._seen[window][users[starts == start]] = True
 
 
 def fill(
@@ -106,7 +116,7 @@ def fill(
     name: str,
     batches: Iterator[list[bytes]],
     events: int,
-    users: int,
+    users: int | None = None,
     torn_share: float = 0.0,
     many: bool = False,
 ) -> Topic:
@@ -117,7 +127,7 @@ def fill(
         name: the topic's.
         batches: lines, at least as many as are wanted.
         events: how many events, in whole batches.
-        users: how many distinct users there may be.
+        users: how many distinct users there may be; None where they need not be counted.
         torn_share: how many of the lines are cut short, 0 to 1.
         many: whether a message has a hundred events, not one.
     """
