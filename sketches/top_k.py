@@ -85,10 +85,7 @@ class TopK:
             BadArgument: an item has no UTF-8 form, weights of another shape or type, a negative one,
                 or a total beyond 2**63 - 1. The sketch is as it was.
         """
-        try:
-            "".join(items).encode()
-        except (UnicodeEncodeError, TypeError) as error:
-            raise BadArgument("items: expected text that has a UTF-8 form, got another") from error
+        _utf8(items)
         counts = [1] * len(items) if weights is None else _checked(weights, len(items))
         self._check_room(sum(counts))
         update = self._sketch.update
@@ -112,8 +109,11 @@ class TopK:
         """
         if k < 0:
             raise BadArgument(f"k: expected 0 and up, got {k!r}")
+        # Most kept items are far from the top: only those that are not are made Python's.
+        weights, offset = _weights(self.datasketches_image())
+        above = int(np.partition(weights, -k)[-k]) + offset - 1 if 0 < k < len(weights) else 0
         try:
-            found = self._sketch.get_frequent_items(_ALL, 0)
+            found = self._sketch.get_frequent_items(_ALL, above)
         except RuntimeError as error:
             raise BadData("top-k image: expected items in UTF-8, got other bytes") from error
         return sorted(found, key=lambda entry: (-entry[1], order(entry[0])))[:k]
@@ -174,6 +174,35 @@ class TopK:
         """
         return encode(Family.TOP_K, self.datasketches_image(), parameters=(self.lg_max_map_size,))
 
+    @classmethod
+    def image_of(cls, items: Sequence[str], weights: np.ndarray, lg_max_map_size: int = 12) -> bytes:
+        """Write the sketch of these items, as `update_many` and `serialize` would; up to capacity in bulk.
+
+        Args:
+            items: n different strings.
+            weights: `(n,) int64`, none negative.
+            lg_max_map_size: of the sketch.
+
+        Returns:
+            An image as `serialize` writes it; its items may be in another order.
+
+        Raises:
+            BadArgument: as `update_many` and the constructor do.
+        """
+        sketch, capacity = cls(lg_max_map_size), 3 << (lg_max_map_size - 2)
+        counts = _checked(weights, len(items))
+        sketch._check_room(sum(counts))
+        if not counts or 0 in counts:
+            sketch.update_many(items, weights)
+            return sketch.serialize()
+        exact = _exact_image(items[:capacity], weights[:capacity], lg_max_map_size)
+        image = encode(Family.TOP_K, exact, parameters=(lg_max_map_size,))
+        if len(items) <= capacity:
+            return image
+        sketch = cls.deserialize(image)
+        sketch.update_many(items[capacity:], weights[capacity:])
+        return sketch.serialize()
+
     def datasketches_image(self) -> bytes:
         """Write the bare sketch as Apache DataSketches does, frequent items of strings, for others."""
         return self._sketch.serialize()
@@ -213,6 +242,31 @@ class TopK:
             raise BadArgument(f"total weight: expected at most {_MAX_WEIGHT}, got {total}")
 
 
+def _exact_image(items: Sequence[str], weights: np.ndarray, lg_max: int) -> bytes:
+    """Return the image of DataSketches with these different items, at most as many as it keeps."""
+    count, text = len(items), np.frombuffer(_utf8(items), np.uint8)
+    lengths = np.fromiter(map(len, items), np.int64, count)
+    if int(lengths.sum()) < len(text):
+        lengths = np.fromiter((len(item.encode()) for item in items), np.int64, count)
+    # Each item is behind its length of four bytes.
+    begins, is_text = np.cumsum(lengths + 4) - lengths, np.ones(len(text) + 4 * count, bool)
+    for byte in range(1, 5):
+        is_text[begins - byte] = False
+    body = np.empty(len(is_text), np.uint8)
+    body[is_text], body[~is_text] = text, lengths.astype("<u4").view(np.uint8)
+    lg_size = next(lg for lg in range(MIN_LG_MAP_SIZE, lg_max + 1) if count <= 3 << (lg - 2))
+    head = bytes((4, 1, 10, lg_max, lg_size, 0, 0, 0))
+    counts = _COUNTS.pack(count, 0, int(weights.sum()), 0)
+    return b"".join((head, counts, weights.astype("<i8").tobytes(), body.tobytes()))
+
+
+def _utf8(items: Sequence[str]) -> bytes:
+    try:
+        return "".join(items).encode()
+    except (UnicodeEncodeError, TypeError) as error:
+        raise BadArgument("items: expected text that has a UTF-8 form, got another") from error
+
+
 def _check_payload(payload: bytes, lg_max: int) -> None:
     """Refuse what does not fit before the decoder allocates for it."""
     _expect(len(payload) >= _HEAD_BYTES, "at least 8 bytes of payload", len(payload))
@@ -235,6 +289,14 @@ def _check_payload(payload: bytes, lg_max: int) -> None:
     whole = kept + offset <= total <= _MAX_WEIGHT if offset else kept == total
     _expect(whole, "weights that agree with the total", (kept, offset, total))
     _expect(count == 0 or int(weights.min()) > 0, "weights above 0", 0)
+
+
+def _weights(payload: bytes) -> tuple[np.ndarray, int]:
+    """Return the weights of the items of an image, and how much more each may weigh."""
+    if len(payload) == _HEAD_BYTES:
+        return np.empty(0, np.uint64), 0
+    count, _, _, offset = _COUNTS.unpack_from(payload, _HEAD_BYTES)
+    return np.frombuffer(payload, "<u8", count, _FULL_HEAD_BYTES), offset
 
 
 def _check_items(payload: bytes) -> None:

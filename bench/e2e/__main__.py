@@ -1,6 +1,7 @@
 """End to end on a real broker and cluster: this job beside an idle function, Flink SQL and plain PyFlink.
 
-    python -m bench.e2e [--json] [--rounds 3] [--events 10e6] [--per-second 1000] [--only NAME ...] [--cardinality | --profile]
+    python -m bench.e2e [--json] [--rounds 3] [--events 10e6] [--per-second 1000] [--only NAME ...]
+    python -m bench.e2e --cardinality | --profile [--json] [--events 10e6]
 
 A broker is started and its topics are filled; every run has a cluster of its own, just started, with one
 TaskManager of two slots. Runs take turns, round by round; figures are medians of the rounds. A run that did

@@ -53,9 +53,8 @@ class TopKAggregator(Aggregator):
         ends = np.searchsorted(owners, np.arange(groups.count), side="right").tolist()
         partials = []
         for start, end in zip([0, *ends[:-1]], ends, strict=True):
-            sketch = TopK(self._options.lg_max_map_size)
-            sketch.update_many(texts[items[start:end]].tolist(), weights[start:end])
-            partials.append(sketch.serialize())
+            own = texts[items[start:end]].tolist()
+            partials.append(TopK.image_of(own, weights[start:end], self._options.lg_max_map_size))
         return partials
 
     def merge(self, one: bytes, other: bytes) -> bytes:

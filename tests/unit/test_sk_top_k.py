@@ -6,6 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from datasketches import frequent_strings_sketch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -179,3 +180,32 @@ def test_a_cut_character_before_a_long_item_is_found_when_it_is_read() -> None:
     restored = TopK.deserialize(encode(Family.TOP_K, head + items, parameters=(5,)))
     with pytest.raises(BadData, match="UTF-8"):
         restored.top(3)
+
+
+@given(st.dictionaries(TEXT, st.integers(0, 2**40), max_size=40), st.integers(1, 50))
+def test_an_image_of_different_items_is_that_of_a_sketch_of_them(exact: dict[str, int], k: int) -> None:
+    image = TopK.image_of(list(exact), np.array(list(exact.values()), dtype=np.int64), 6)
+    expected = sorted(((i, c, c, c) for i, c in exact.items() if c), key=lambda e: (-e[1], e[0]))
+    read = TopK.deserialize(image)
+    assert read.top(k) == expected[:k]
+    assert frequent_strings_sketch.deserialize(read.datasketches_image()).total_weight == sum(exact.values())
+
+
+@pytest.mark.parametrize("count", [1, 6, 24, 25, 96])
+def test_an_image_of_more_items_than_are_kept_has_bounds_that_hold(count: int) -> None:
+    exact = {f"ítem {number}": 1 + number % 7 + 100 * (number == count // 2) for number in range(count)}
+    read = TopK.deserialize(TopK.image_of(list(exact), np.array(list(exact.values())), 5))
+    assert read.total_weight == sum(exact.values())
+    assert all(read.lower_bound(item) <= weight <= read.upper_bound(item) for item, weight in exact.items())
+    assert read.top(1)[0][0] == f"ítem {count // 2}"
+    if count <= 24:
+        assert dict(entry[:2] for entry in read.top(count)) == exact
+
+
+def test_what_cannot_be_counted_has_no_image() -> None:
+    with pytest.raises(BadArgument, match="UTF-8"):
+        TopK.image_of(["\ud800"], np.array([1]))
+    with pytest.raises(BadArgument, match="none below 0"):
+        TopK.image_of(["a"], np.array([-1]))
+    with pytest.raises(BadArgument, match="total weight"):
+        TopK.image_of(["a", "b"], np.array([2**62, 2**62]))
