@@ -73,6 +73,11 @@ class Metric:
     shards: int
 
     @property
+    def counts_revisions(self) -> bool:
+        """Whether a window may be answered more than once, so that what was sent is remembered."""
+        return self.allowed_lateness_ms > 0 or self.emit_every_ms is not None
+
+    @property
     def late_sessions(self) -> SessionWindow | None:
         """The sessions that say what is late for the metric, being the last to; None where the grid does."""
         return max(self.sessions, key=lambda window: window.gap_ms, default=None)

@@ -9,7 +9,7 @@ from typing import Any
 from flink_job.pipeline.reading import PipelineProblem
 from flink_job.pipeline.spec import Pipeline
 
-_FREE = {"emit_every", "allowed_lateness"}
+_FREE, _COUNTS = {"emit_every", "allowed_lateness"}, "counts_revisions"
 
 
 def began_file(pipeline: Pipeline) -> Path:
@@ -19,13 +19,14 @@ def began_file(pipeline: Pipeline) -> Path:
 
 def write_began(pipeline: Pipeline) -> None:
     """Note what shapes the state of this pipeline, which is begun afresh."""
-    began_file(pipeline).write_text(json.dumps(_shape(pipeline), indent=1))
+    began_file(pipeline).write_text(json.dumps(_noted(pipeline), indent=1))
 
 
 def expect_same_shape(pipeline: Pipeline) -> None:
     """Refuse to go on with a pipeline whose state means something else.
 
-    Metrics may be added and taken out; early results, lateness and what is asked of a sketch may change.
+    Metrics may be added and taken out; early results, lateness and what is asked of a sketch may change. But
+    a metric that had one of the first two keeps one: without, it does not know which revisions it sent.
 
     Raises:
         PipelineProblem: where a metric that was there is another one now; it names the key.
@@ -34,7 +35,14 @@ def expect_same_shape(pipeline: Pipeline) -> None:
     if not file.is_file():
         return
     before, now = json.loads(file.read_text()), _shape(pipeline)
+    counting = _counting(pipeline)
+    counted = {name for name, options in before.items() if options.pop(_COUNTS, False)}
     changed = [
+        f"metrics.{name}: had emit_every or allowed_lateness when the run began, has neither now"
+        for name in now
+        if name in counted and not counting[name]
+    ]
+    changed += [
         f"metrics.{name}.{key}: was {options.get(key)!r} when the run began, is {now[name].get(key)!r} now"
         for name, options in before.items()
         if name in now
@@ -45,6 +53,16 @@ def expect_same_shape(pipeline: Pipeline) -> None:
         raise PipelineProblem(
             "--from", [f"{line}; give the metric another name, or begin afresh" for line in changed]
         )
+
+
+def _noted(pipeline: Pipeline) -> dict[str, dict[str, Any]]:
+    counting = _counting(pipeline)
+    return {name: options | {_COUNTS: counting[name]} for name, options in _shape(pipeline).items()}
+
+
+def _counting(pipeline: Pipeline) -> dict[str, bool]:
+    """Return by metric whether it remembers which revisions it sent."""
+    return {metric.name: metric.counts_revisions for metric in pipeline.resolved_metrics()}
 
 
 def _shape(pipeline: Pipeline) -> dict[str, dict[str, Any]]:

@@ -45,7 +45,6 @@ class SketchWindow:
         self._metric, self._grid, self._writer = metric, metric.grid, writer
         self._state, self._clock, self._timers, self._silence = state, clock_state, timers, silence
         self._merge = metric.aggregator.merge
-        self._counts_revisions = metric.allowed_lateness_ms > 0 or metric.emit_every_ms is not None
 
     def on_record(self, record: SliceRecord | Beat, clock: Clock) -> Outputs:
         """Merge partials, answer again what they change of windows that had ended, or call them late."""
@@ -112,7 +111,7 @@ class SketchWindow:
 
     def _revisions_held(self, slice_ends: list[int], horizon: int) -> int:
         """Return the bytes of what is remembered of the windows that were answered and still take events."""
-        if not self._counts_revisions:
+        if not self._metric.counts_revisions:
             return 0
         up_to_ms = horizon if self._metric.emit_every_ms is None else END_OF_TIME_MS
         answered = self._ending(slice_ends, horizon - self._metric.allowed_lateness_ms, up_to_ms)
@@ -133,7 +132,7 @@ class SketchWindow:
             to_ms = self._grid.last_needed_ms(slice_ends[-1]) if slice_ends else horizon
         for end, window in self._ending(slice_ends, horizon, to_ms):
             yield from self._answer(window, end, final=True)
-        if self._counts_revisions:
+        if self._metric.counts_revisions:
             lateness = self._metric.allowed_lateness_ms
             for end, window in self._ending(slice_ends, horizon - lateness, to_ms - lateness):
                 self._state.drop_revisions(window.name, end)
@@ -162,18 +161,15 @@ class SketchWindow:
             for key, entry in self._state.read(slice_end, keys).items():
                 held = merged.get(key)
                 merged[key] = entry if held is None else self._both(held, entry)
-        # Also where none are counted: before a restart the metric may have had early results.
-        sent = self._state.revisions(window.name, end)
+        sent = self._state.revisions(window.name, end) if self._metric.counts_revisions else {}
         described = window.describe(end)
         for key, entry in merged.items():
             last_revision, last_events = sent.get(key, (-1, 0))
             if final or entry.events != last_events:
                 sent[key] = (last_revision + 1, entry.events)
                 yield self._result(key, described, entry, last_revision + 1, final)
-        if self._counts_revisions:
+        if self._metric.counts_revisions:
             self._state.set_revisions(window.name, end, sent)
-        elif sent:
-            self._state.drop_revisions(window.name, end)
 
     def _result(
         self, key: bytes, window: dict[str, int | str], entry: Entry, revision: int, final: bool

@@ -98,6 +98,7 @@ def load_events(database: duckdb.DuckDBPyConnection, path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_disorder_within_what_is_allowed_changes_no_answer_and_what_is_beyond_is_late_and_never_lost(
     data_folder: Path, tmp_path: Path, database: duckdb.DuckDBPyConnection
 ) -> None:

@@ -106,6 +106,7 @@ def answered(run: Finished) -> dict[str, dict[str, Any]]:
     return {answer["id"]: {**answer, "revision": None} for answer in run.answers}
 
 
+@pytest.mark.slow
 def test_a_file_grouped_by_user_gives_the_final_answers_of_the_sorted_one_given_the_lateness(
     by_user: Path, tmp_path_factory: pytest.TempPathFactory, database: duckdb.DuckDBPyConnection
 ) -> None:

@@ -135,6 +135,17 @@ def test_a_metric_whose_state_would_be_read_as_another_is_refused(pipeline, metr
         restore_point(changed([metric]), "latest")
 
 
+@pytest.mark.parametrize("had", [{"emit_every": "5s"}, {"allowed_lateness": "1m"}])
+def test_a_metric_that_counted_revisions_must_go_on_to(pipeline, had) -> None:
+    begun = changed([USERS, ASKED], **had)
+    newest = leave(begin(begun, BEGAN_S) / "job1" / "chk-1", BEGAN_S + 1)
+    with pytest.raises(
+        PipelineProblem, match=r"metrics\.users: had emit_every or allowed_lateness when the run"
+    ):
+        restore_point(changed([USERS, ASKED]), "latest")
+    assert restore_point(changed([USERS], allowed_lateness="2m"), "latest") == newest.as_uri()
+
+
 def test_metrics_may_come_and_go_and_answers_be_asked_differently(pipeline) -> None:
     begun = changed([USERS, ASKED])
     newest = leave(begin(begun, BEGAN_S) / "job1" / "chk-1", BEGAN_S + 1)

@@ -117,15 +117,6 @@ def test_large_partials_are_forgotten_with_their_slices() -> None:
     assert engine.held() == {}
 
 
-def test_revisions_go_on_where_early_results_are_taken_out_of_the_pipeline() -> None:
-    engine = Engine(counting_plan({"tumbling": "5m"}, emit_every="10s"))
-    engine.send(*at(1))
-    assert told(engine.move_clock(10 * SECOND)) == [(5, 1, 0, False)]
-    resumed = Engine(counting_plan({"tumbling": "5m"}), engine.snapshot())
-    assert told(resumed.move_watermark(5 * MINUTE)) == [(5, 1, 1, True)]
-    assert resumed.held() == {}
-
-
 def test_what_was_answered_before_a_restart_is_not_opened_by_a_late_event() -> None:
     engine = Engine(counting_plan({"tumbling": "5m"}))
     engine.send(*at(1, 2))
