@@ -99,6 +99,8 @@ class KafkaSource:
             "properties.bootstrap.servers": spec.brokers,
             "properties.group.id": self._group,
             "scan.watermark.idle-timeout": f"{self._idle_timeout_ms} ms",
+            # At the next tick all that there is may have been read, with nothing behind it to carry the news.
+            "scan.watermark.emit.strategy": "on-event",
             "scan.topic-partition-discovery.interval": _DISCOVERY_INTERVAL,
         }
         if self._partitions is not None:

@@ -145,12 +145,12 @@ def test_a_task_manager_that_is_killed_is_replaced(flink_cluster: FlinkCluster) 
 def test_every_task_manager_serves_its_metrics_and_all_else_is_on_localhost(
     flink_cluster: FlinkCluster,
 ) -> None:
-    ids = {entry["id"].replace("-", "_") for entry in ask(flink_cluster, "/taskmanagers")["taskmanagers"]}
+    ids = {entry["id"] for entry in ask(flink_cluster, "/taskmanagers")["taskmanagers"]}
 
     told = set()
     for port in flink_cluster.metrics_ports:
         with urllib.request.urlopen(f"http://localhost:{port}/metrics", timeout=10) as answer:
-            told |= set(re.findall(r'_Memory_Heap_Used\{.*tm_id="(\w+)"', answer.read().decode()))
+            told |= set(re.findall(r'_Memory_Heap_Used\{.*tm_id="([\w-]+)"', answer.read().decode()))
     assert len(flink_cluster.metrics_ports) == 2
     assert told == ids
     processes = [flink_cluster.job_manager, *flink_cluster.task_managers]
