@@ -70,6 +70,11 @@ class Clocks:
         return min(self._next) - 100
 
 
+def recent_window_ms() -> int:
+    """When a window began, some ten minutes ago."""
+    return (time.time_ns() // 10**6 - 10 * MINUTE_MS) // WINDOW_MS * WINDOW_MS
+
+
 def answers(results: list[dict[str, Any]]) -> dict[int, int]:
     """The value of each window, which must not have been sent twice."""
     twice = [r for r in Counter((r["id"], r["revision"]) for r in results).items() if r[1] > 1]
@@ -155,30 +160,13 @@ def test_a_partition_that_never_has_an_event_does_not_keep_windows_open(
     assert answers(results).items() <= clocks.counts_before(clocks.slowest_ms).items()
 
 
-def test_so_it_has_where_one_partition_had_all_its_events_before_the_job_and_the_other_none(
-    runs: list[Run], broker: Broker, flink_cluster: FlinkCluster, tmp_path: Path
-) -> None:
-    """There never is a watermark: when the other partition counts as idle, nothing comes to carry one."""
-    make_topic(broker.address, "unheard", 2)
-    given = pipeline("unheard", broker.address, 1, idle_timeout="3s", on_idle="advance")
-    write_pipeline(tmp_path, given)
-    start_ms = (time.time_ns() // 10**6 - 10 * MINUTE_MS) // WINDOW_MS * WINDOW_MS
-    clocks = Clocks(start_ms)
-    send(broker.address, "unheard", [message for _ in range(150) for message in clocks()])
-    with CommittedReader(broker.address, "unheard-results") as reader:
-        run = start(runs, tmp_path, flink_cluster)
-        wanted = {start_ms: 100, start_ms + WINDOW_MS: 50}
-        reader.read_until(lambda results: answers(results) == wanted, "both windows")
-        stop(run)
-
-
 def test_a_topic_that_falls_silent_has_its_windows_closed_where_the_pipeline_says_so(
     runs: list[Run], broker: Broker, flink_cluster: FlinkCluster, tmp_path: Path
 ) -> None:
     make_topic(broker.address, "silent", 2)
     given = pipeline("silent", broker.address, 1, idle_timeout="3s", on_idle="advance")
     write_pipeline(tmp_path, given)
-    start_ms = (time.time_ns() // 10**6 - 10 * MINUTE_MS) // WINDOW_MS * WINDOW_MS
+    start_ms = recent_window_ms()
     clocks = Clocks(start_ms, start_ms + 50)
     steps = iter(range(150))
     with (
@@ -193,3 +181,20 @@ def test_a_topic_that_falls_silent_has_its_windows_closed_where_the_pipeline_say
         reader.read_until(lambda results: answers(results) == wanted, "both windows")
         stop(run)
         assert answers(reader.read_all()) == wanted
+
+
+def test_so_it_has_where_one_partition_had_all_its_events_before_the_job_and_the_other_none(
+    runs: list[Run], broker: Broker, flink_cluster: FlinkCluster, tmp_path: Path
+) -> None:
+    """There never is a watermark: when the other partition counts as idle, nothing comes to carry one."""
+    make_topic(broker.address, "unheard", 2)
+    given = pipeline("unheard", broker.address, 1, idle_timeout="3s", on_idle="advance")
+    write_pipeline(tmp_path, given)
+    start_ms = recent_window_ms()
+    clocks = Clocks(start_ms)
+    send(broker.address, "unheard", [message for _ in range(150) for message in clocks()])
+    with CommittedReader(broker.address, "unheard-results") as reader:
+        run = start(runs, tmp_path, flink_cluster)
+        wanted = {start_ms: 100, start_ms + WINDOW_MS: 50}
+        reader.read_until(lambda results: answers(results) == wanted, "both windows")
+        stop(run)
