@@ -42,15 +42,14 @@ _OUR_DENSE = (10, 10, 24)
 _POWERS = tuple(2.0**-value for value in range(64))
 
 
-def merge_images(a: bytes, b: bytes) -> bytes:
-    """Unite two images into the image of everything that either has seen.
+def merge_images(*images: bytes) -> bytes:
+    """Unite images into the image of everything that any of them has seen.
 
     A dense image's sums are kept up to date from its own header when only few coupons are added, so
     an image that came with wrong sums keeps them; no estimate here reads them.
 
     Args:
-        a: an image, as `HyperLogLog.serialize` or DataSketches writes it.
-        b: another of the same lg_k.
+        images: one or more of the same lg_k, as `HyperLogLog.serialize` or DataSketches writes them.
 
     Returns:
         A compact HLL_8 image, the same as `HyperLogLog.merge` would give.
@@ -59,18 +58,20 @@ def merge_images(a: bytes, b: bytes) -> bytes:
         BadArgument: the images differ in lg_k.
         BadData: the bytes are no image.
     """
-    left, left_is_sparse = _open(a)
-    right, right_is_sparse = _open(b)
-    lg_k = a[3]
-    if b[3] != lg_k:
-        raise BadArgument(f"merge: expected an image of lg_k {lg_k}, got {b[3]}")
-    if left_is_sparse and right_is_sparse:
-        return _merge_sparse(lg_k, left, right)
-    if left_is_sparse:
-        return _add_to_dense(lg_k, right, left)
-    if right_is_sparse:
-        return _add_to_dense(lg_k, left, right)
-    return image_from_registers(lg_k, np.maximum(_registers_of(left), _registers_of(right)))
+    opened = [_open(image) for image in images]
+    lg_k = images[0][3]
+    for image in images:
+        if image[3] != lg_k:
+            raise BadArgument(f"merge: expected an image of lg_k {lg_k}, got {image[3]}")
+    coupons = b"".join(content for content, is_sparse in opened if is_sparse)
+    dense = [content for content, is_sparse in opened if not is_sparse]
+    if not dense:
+        return _merge_sparse(lg_k, coupons)
+    if len(dense) == 1:
+        return _add_to_dense(lg_k, dense[0], coupons)
+    registers = np.maximum.reduce([_registers_of(image) for image in dense])
+    raise_registers(registers, np.frombuffer(coupons, dtype="<u4"))
+    return image_from_registers(lg_k, registers)
 
 
 def _open(image: bytes) -> tuple[bytes, bool]:
@@ -91,13 +92,12 @@ def _open(image: bytes) -> tuple[bytes, bool]:
     return content.coupons.tobytes(), True
 
 
-def _merge_sparse(lg_k: int, left: bytes, right: bytes) -> bytes:
-    joined = left + right
-    if len(joined) > 4 * _FEW:
-        united = sorted_unique(np.frombuffer(joined, dtype="<u4").astype(np.uint32))
+def _merge_sparse(lg_k: int, coupons: bytes) -> bytes:
+    if len(coupons) > 4 * _FEW:
+        united = sorted_unique(np.frombuffer(coupons, dtype="<u4").astype(np.uint32))
         _check_lowest(int(united[0]))
         return image_from_sorted_coupons(lg_k, united)
-    united = sorted(set(struct.unpack(f"<{len(joined) // 4}I", joined)))
+    united = sorted(set(struct.unpack(f"<{len(coupons) // 4}I", coupons)))
     count = len(united)
     if count:
         _check_lowest(united[0])

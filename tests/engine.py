@@ -191,7 +191,7 @@ class Engine:
         for metric in self.plan.resolved_metrics():
             writer = ResultWriter(self.plan.name, metric, with_sketch)
             if metric.grid is not None:
-                state = WindowState(slices, large, revisions)
+                state = WindowState(slices, large, revisions, metric.aggregator.merge)
                 yield metric.name, SketchWindow(metric, writer, state, clock_state, self, silence)
             for window in metric.sessions:
                 runner = SessionRunner(

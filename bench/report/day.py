@@ -13,7 +13,6 @@ from operators.ingest.partials import MetricPartials
 from operators.metric import Metric
 from operators.plan import Plan
 from operators.records import SliceRecord, decode_record
-from state.packed import unpack
 from state.window_state import WindowState
 
 Event = tuple[str, str, float]
@@ -72,8 +71,7 @@ class DaySketches:
             record = decode_record(encoded)
             if not isinstance(record, SliceRecord):
                 raise TypeError(f"records: expected slices, got {type(record).__name__}")
-            fresh = unpack(record.packed)
-            self._state(shard).merge(record.slice_end_ms, fresh, self._metric.aggregator.merge)
+            self._state(shard).add(record.slice_end_ms, record.packed)
 
     def entries(self) -> dict[bytes, bytes]:
         """Return every entry of keyed state: shard, map and key, and what is stored."""
@@ -94,7 +92,7 @@ class DaySketches:
         }
 
     def _state(self, shard: str) -> WindowState:
-        return WindowState(*self._shards[shard], HeldMap())
+        return WindowState(*self._shards[shard], HeldMap(), self._metric.aggregator.merge)
 
 
 def sketch_day(

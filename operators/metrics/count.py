@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
 from operators.batch.event_batch import EventBatch
@@ -28,9 +28,9 @@ class CountAggregator(Aggregator):
         """Count the events of each group."""
         return [count.to_bytes(8, "little") for count in groups.events.tolist()]
 
-    def merge(self, one: bytes, other: bytes) -> bytes:
+    def merge(self, partials: Sequence[bytes]) -> bytes:
         """Add."""
-        return (int.from_bytes(one, "little") + int.from_bytes(other, "little")).to_bytes(8, "little")
+        return sum(int.from_bytes(partial, "little") for partial in partials).to_bytes(8, "little")
 
     def answer(self, partial: bytes, events: int) -> Fields:
         """Return the count; lower and upper equal it."""

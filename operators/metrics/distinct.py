@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -55,9 +55,9 @@ class DistinctAggregator(Aggregator):
             for start, end in zip(starts, ends, strict=True)
         ]
 
-    def merge(self, one: bytes, other: bytes) -> bytes:
+    def merge(self, partials: Sequence[bytes]) -> bytes:
         """Return the union's image."""
-        return merge_images(one, other)
+        return merge_images(*partials)
 
     def answer(self, partial: bytes, events: int) -> Fields:
         """Return the estimate with bounds two standard errors away."""

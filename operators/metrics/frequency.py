@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -69,10 +69,11 @@ class FrequencyAggregator(Aggregator):
             partials.append(sketch.serialize())
         return partials
 
-    def merge(self, one: bytes, other: bytes) -> bytes:
+    def merge(self, partials: Sequence[bytes]) -> bytes:
         """Add the counters."""
-        sketch = CountMin.deserialize(one)
-        sketch.merge(CountMin.deserialize(other))
+        sketch, *others = map(CountMin.deserialize, partials)
+        for other in others:
+            sketch.merge(other)
         return sketch.serialize()
 
     def answer(self, partial: bytes, events: int) -> Fields:

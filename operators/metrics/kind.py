@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -50,8 +50,8 @@ class Aggregator(ABC):
         """Return the partial of each group, in the order of their numbers."""
 
     @abstractmethod
-    def merge(self, one: bytes, other: bytes) -> bytes:
-        """Return the partial of both together; order does not matter."""
+    def merge(self, partials: Sequence[bytes]) -> bytes:
+        """Return the partial of all together, two or more; order does not matter."""
 
     @abstractmethod
     def answer(self, partial: bytes, events: int) -> Fields:

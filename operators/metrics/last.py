@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
 import msgspec
@@ -57,9 +57,9 @@ class LastAggregator(Aggregator):
             )
         return partials
 
-    def merge(self, one: bytes, other: bytes) -> bytes:
-        """Keep the newer."""
-        return max(one, other, key=_rank)
+    def merge(self, partials: Sequence[bytes]) -> bytes:
+        """Keep the newest."""
+        return max(partials, key=_rank)
 
     def answer(self, partial: bytes, events: int) -> Fields:
         """Return the value; null where no event had one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -51,10 +51,11 @@ class QuantilesAggregator(Aggregator):
             partials.append(sketch.serialize())
         return partials
 
-    def merge(self, one: bytes, other: bytes) -> bytes:
+    def merge(self, partials: Sequence[bytes]) -> bytes:
         """Return the merged sketch."""
-        sketch = Quantiles.deserialize(one)
-        sketch.merge(Quantiles.deserialize(other))
+        sketch, *others = map(Quantiles.deserialize, partials)
+        for other in others:
+            sketch.merge(other)
         return sketch.serialize()
 
     def answer(self, partial: bytes, events: int) -> Fields:

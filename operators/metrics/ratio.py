@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -67,10 +67,11 @@ class RatioAggregator(Aggregator):
         )
         return [_join(n, d) for n, d in zip(numerators, denominators, strict=True)]
 
-    def merge(self, one: bytes, other: bytes) -> bytes:
+    def merge(self, partials: Sequence[bytes]) -> bytes:
         """Merge operand by operand."""
-        pairs = zip(self._operands, _split(one), _split(other), strict=True)
-        return _join(*(aggregator.merge(a, b) for (aggregator, _), a, b in pairs))
+        of_operands = zip(*map(_split, partials), strict=True)
+        pairs = zip(self._operands, of_operands, strict=True)
+        return _join(*(aggregator.merge(own) for (aggregator, _), own in pairs))
 
     def answer(self, partial: bytes, events: int) -> Fields:
         """Return the quotient; null where the denominator is zero, a bound null where it has none."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from functools import reduce
 from math import ldexp, sqrt
+from operator import add
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -59,12 +61,13 @@ class StatsAggregator(Aggregator):
         rows = zip(counts.tolist(), least.tolist(), most.tolist(), sums, squares, strict=True)
         return [self._write(*row) for row in rows]
 
-    def merge(self, one: bytes, other: bytes) -> bytes:
+    def merge(self, partials: Sequence[bytes]) -> bytes:
         """Add counts and sums, keep the extremes."""
-        a, b = self._read(one), self._read(other)
-        if not a[0] or not b[0]:
-            return other if not a[0] else one
-        return self._write(a[0] + b[0], min(a[1], b[1]), max(a[2], b[2]), a[3] + b[3], a[4] + b[4])
+        filled = [read for read in map(self._read, partials) if read[0]]
+        if not filled:
+            return partials[0]
+        counts, least, most, totals, squares = zip(*filled, strict=True)
+        return self._write(sum(counts), min(least), max(most), reduce(add, totals), reduce(add, squares))
 
     def answer(self, partial: bytes, events: int) -> Fields:
         """Return `stats`; all but the count are null where no event had a value."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from operator import add
 from typing import ClassVar, Literal
 
 from operators.batch.event_batch import EventBatch
@@ -36,9 +38,9 @@ class SumAggregator(Aggregator):
         ids, which = groups.of(column)
         return [total.serialize() for total in exact_sums(column.numbers[which], ids, groups.count)]
 
-    def merge(self, one: bytes, other: bytes) -> bytes:
+    def merge(self, partials: Sequence[bytes]) -> bytes:
         """Add, exactly."""
-        return (ExactSum.deserialize(one) + ExactSum.deserialize(other)).serialize()
+        return reduce(add, map(ExactSum.deserialize, partials)).serialize()
 
     def answer(self, partial: bytes, events: int) -> Fields:
         """Return the sum rounded once, to the nearest double; longs are not rounded."""

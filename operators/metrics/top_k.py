@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -57,10 +57,11 @@ class TopKAggregator(Aggregator):
             partials.append(TopK.image_of(own, weights[start:end], self._options.lg_max_map_size))
         return partials
 
-    def merge(self, one: bytes, other: bytes) -> bytes:
+    def merge(self, partials: Sequence[bytes]) -> bytes:
         """Return the merged sketch."""
-        sketch = TopK.deserialize(one)
-        sketch.merge(TopK.deserialize(other))
+        sketch, *others = map(TopK.deserialize, partials)
+        for other in others:
+            sketch.merge(other)
         return sketch.serialize()
 
     def answer(self, partial: bytes, events: int) -> Fields:

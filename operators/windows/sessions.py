@@ -108,11 +108,13 @@ class SessionRunner:
             yield from self._late(local, origin, watermark_ms)
             return
         merged = Session(local.first_ms, local.last_ms, local.events, local.partial)
+        if joined:
+            partials = [local.partial, *(session.partial for session in joined)]
+            merged.partial = self._metric.aggregator.merge(partials)
         for session in joined:
             merged.first_ms = min(merged.first_ms, session.first_ms)
             merged.last_ms = max(merged.last_ms, session.last_ms)
             merged.events += session.events
-            merged.partial = self._metric.aggregator.merge(session.partial, merged.partial)
         for session in joined:
             if session.first_ms == merged.first_ms:
                 merged.revision, merged.sent_events = session.revision, session.sent_events

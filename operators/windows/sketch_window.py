@@ -7,7 +7,7 @@ event that is late stays late and no window that was answered is opened again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
 
 from operators.metric import Metric
 from operators.records import Beat, SliceRecord
@@ -17,7 +17,7 @@ from operators.windows.silence import Silence
 from operators.windows.slices import TimeWindow
 from state.clock_state import END_OF_TIME_MS, MIN_TIME_MS, ClockState
 from state.packed import Entry, unpack
-from state.window_state import WindowState
+from state.window_state import WindowState, united
 
 
 class SketchWindow:
@@ -44,7 +44,6 @@ class SketchWindow:
         """Keep the parts; nothing is read yet."""
         self._metric, self._grid, self._writer = metric, metric.grid, writer
         self._state, self._clock, self._timers, self._silence = state, clock_state, timers, silence
-        self._merge = metric.aggregator.merge
 
     def on_record(self, record: SliceRecord | Beat, clock: Clock) -> Outputs:
         """Merge partials, answer again what they change of windows that had ended, or call them late."""
@@ -53,14 +52,13 @@ class SketchWindow:
         if look_again_ms is not None:
             self._timers.at_processing_time(look_again_ms)
         if isinstance(record, SliceRecord):
-            fresh = unpack(record.packed)
             if self._grid.last_needed_ms(record.slice_end_ms) <= watermark_ms:
                 if not self._metric.sessions:  # they are still open when these windows are closed
-                    counts = {key: entry.events for key, entry in fresh.items()}
+                    counts = {key: entry.events for key, entry in unpack(record.packed).items()}
                     yield from self._writer.late(record.candidates, counts, record.origin, watermark_ms)
             else:
-                self._state.merge(record.slice_end_ms, fresh, self._merge)
-                yield from self._answer_again(record.slice_end_ms, fresh, watermark_ms)
+                self._state.add(record.slice_end_ms, record.packed)
+                yield from self._answer_again(record, watermark_ms)
                 self._ask_for_early_results(clock.now_ms)
         self._schedule(watermark_ms)
 
@@ -142,28 +140,29 @@ class SketchWindow:
             self._state.drop(slice_end)
         self._clock.set_horizon(to_ms)
 
-    def _answer_again(self, slice_end: int, keys: Iterable[bytes], watermark_ms: int) -> Outputs:
+    def _answer_again(self, record: SliceRecord, watermark_ms: int) -> Outputs:
         """Answer, for the keys that changed, the windows that had ended but still take events."""
-        if not self._metric.allowed_lateness_ms:
+        lateness_ms = self._metric.allowed_lateness_ms
+        if not lateness_ms:
             return
         for window in self._grid.windows:
-            for end in self._grid.ends_over(window, slice_end):
-                if end - 1 <= watermark_ms < end - 1 + self._metric.allowed_lateness_ms:
-                    yield from self._answer(window, end, final=True, keys=list(keys))
+            for end in self._grid.ends_over(window, record.slice_end_ms):
+                if end - 1 <= watermark_ms < end - 1 + lateness_ms:
+                    yield from self._answer(window, end, final=True, keys=list(unpack(record.packed)))
 
     def _report_early(self, watermark_ms: int) -> Outputs:
         for end, window in self._ending(self._state.slice_ends(), watermark_ms, END_OF_TIME_MS):
             yield from self._answer(window, end, final=False)
 
     def _answer(self, window: TimeWindow, end: int, final: bool, keys: list[bytes] | None = None) -> Outputs:
-        merged: dict[bytes, Entry] = {}
+        parts: dict[bytes, list[Entry]] = defaultdict(list)
         for slice_end in self._state.slice_ends(*self._grid.slices_of(window, end)):
             for key, entry in self._state.read(slice_end, keys).items():
-                held = merged.get(key)
-                merged[key] = entry if held is None else self._both(held, entry)
+                parts[key].append(entry)
         sent = self._state.revisions(window.name, end) if self._metric.counts_revisions else {}
         described = window.describe(end)
-        for key, entry in merged.items():
+        for key, entries in parts.items():
+            entry = united(entries, self._metric.aggregator.merge)
             last_revision, last_events = sent.get(key, (-1, 0))
             if final or entry.events != last_events:
                 sent[key] = (last_revision + 1, entry.events)
@@ -175,9 +174,6 @@ class SketchWindow:
         self, key: bytes, window: dict[str, int | str], entry: Entry, revision: int, final: bool
     ) -> Result:
         return self._writer.result(key, window, entry.events, entry.partial, revision, final)
-
-    def _both(self, one: Entry, other: Entry) -> Entry:
-        return Entry(one.events + other.events, self._merge(one.partial, other.partial))
 
     def _ending(self, slice_ends: list[int], after_ms: int, up_to_ms: int) -> list[tuple[int, TimeWindow]]:
         """Return the windows over these slices whose last millisecond is in `(after_ms, up_to_ms]`."""

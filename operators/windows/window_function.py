@@ -57,17 +57,14 @@ class WindowFunction(KeyedProcessFunction):
         self._timers = _FlinkTimers()
         event = plan.event
         silence = Silence(event.idle_timeout if event.on_idle == "advance" else None, event.out_of_orderness)
-        window_state, session_state, clock_state = (
-            WindowState(slices, large, revisions),
-            SessionState(sessions),
-            ClockState(clock),
-        )
+        session_state, clock_state = SessionState(sessions), ClockState(clock)
         self._looks = StateLooks()
         self._streams: dict[str, tuple[Runner, MetricGauges]] = {}
         for metric in plan.resolved_metrics():
             writer = ResultWriter(plan.name, metric, self._with_sketch)
             gauges = MetricGauges(runtime_context.get_metrics_group(), metric.name)
             if metric.grid is not None:
+                window_state = WindowState(slices, large, revisions, metric.aggregator.merge)
                 runner = SketchWindow(metric, writer, window_state, clock_state, self._timers, silence)
                 self._streams[metric.name] = runner, gauges
             for window in metric.sessions:

@@ -73,6 +73,8 @@ def test_hyperloglog_unions_obey_the_laws_of_sets(lg_k, x, y, z) -> None:
     assert (
         reduce(merge_images, images) == reduce(merge_images, images[::-1]) == hll(lg_k, x, y, z).serialize()
     )
+    assert merge_images(*images) == merge_images(*images, images[0]) == hll(lg_k, x, y, z).serialize()
+    assert merge_images(images[0]) == images[0]
 
 
 @given(LG_K, STREAM, STREAM)
