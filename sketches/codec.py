@@ -43,6 +43,8 @@ class Family(IntEnum):
     BLOOM = 3
     TOP_K = 4
     QUANTILES = 5
+    GROWING_BLOOM = 6
+    EXACT_SET = 7
 
 
 @dataclass(frozen=True)

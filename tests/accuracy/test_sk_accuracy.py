@@ -10,6 +10,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from sketches.bloom import Bloom
 from sketches.count_min import CountMin
 from sketches.hashing import hash_longs, hash_strings
 from sketches.hyperloglog import HyperLogLog
@@ -129,6 +130,51 @@ def test_count_min_bounds_hold_as_often_as_claimed() -> None:
 
 def test_the_check_of_count_min_catches_rows_that_are_the_same() -> None:
     assert np.mean([share_of_close_estimates(SameRowTwice, seed) for seed in range(5)]) < 0.95
+
+
+def seen_share(kind: type[Bloom], capacity: int, rate: float, filters: int) -> float:
+    """Fill filters up to their capacity; return how often values are found that were not added."""
+    found = []
+    for seed in range(filters):
+        sketch = kind(*Bloom.suggest(capacity, rate))
+        first = seed * 10_000_000
+        sketch.add_many(hash_longs(np.arange(first, first + capacity))[:, 0])
+        assert sketch.contains_many(hash_longs(np.arange(first, first + capacity))[:, 0]).all()
+        others = hash_longs(np.arange(first + 2_000_000, first + 2_100_000))[:, 0]
+        found.append(sketch.contains_many(others).mean())
+        expected = sketch.false_positive_rate
+        assert abs(found[-1] - expected) <= 4 * (expected / 100_000) ** 0.5 + 0.1 * expected
+    return float(np.mean(found))
+
+
+class OneStepForAll(Bloom):
+    """Broken on purpose: values of one first place have all places in common."""
+
+    def _places(self, word: np.ndarray) -> np.ndarray:
+        return super()._places(word) // np.uint32(3) * np.uint32(3)
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.01, 0.001])
+@pytest.mark.parametrize("capacity", [1_000, 10_000, 100_000, 1_000_000])
+def test_false_positives_of_a_filter_are_as_many_as_asked_for(capacity: int, rate: float) -> None:
+    filters = 1 if capacity == 1_000_000 else 5
+    off = abs(seen_share(Bloom, capacity, rate, filters) - rate)
+    assert off <= 4 * (rate / (filters * 100_000)) ** 0.5 + 0.1 * rate
+
+
+def test_the_check_of_false_positives_catches_places_that_are_too_few() -> None:
+    with pytest.raises(AssertionError):
+        assert seen_share(OneStepForAll, 10_000, 0.01, 1) <= 0.012
+
+
+def test_the_bounds_of_a_filters_number_of_values_hold_as_often_as_claimed() -> None:
+    inside = []
+    for seed in range(300):
+        size = (10, 100, 1_000, 3_000)[seed % 4]
+        sketch = Bloom(*Bloom.suggest(1_000, 0.01))
+        sketch.add_many(hash_longs(np.arange(seed * 10_000, seed * 10_000 + size))[:, 0])
+        inside.append(sketch.lower_bound() <= size <= sketch.upper_bound())
+    assert np.mean(inside) >= 0.9545 - 3 * (0.9545 * 0.0455 / 300) ** 0.5
 
 
 @pytest.mark.parametrize("seed", range(5))

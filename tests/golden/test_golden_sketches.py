@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 from datasketches import frequent_strings_sketch, hll_sketch, kll_doubles_sketch
 
+from sketches.bloom import Bloom
 from sketches.count_min import CountMin
+from sketches.growing_bloom import GrowingBloom
 from sketches.hashing import hash_doubles, hash_longs, hash_strings
 from sketches.hyperloglog import HyperLogLog, merge_images
 from sketches.quantiles import Quantiles
@@ -74,6 +76,26 @@ def test_a_golden_count_min_is_read_and_written_the_same(name: str, items: int) 
     assert restored.serialize() == golden(name) == count_min(items).serialize()
     assert restored.estimate_many(hash_longs(np.arange(4))).tolist() == GOLDEN[name]["estimates"]
     assert restored.total_weight == sum(range(items)) * 1000
+
+
+@pytest.mark.parametrize(("name", "values"), [("bloom sparse", 3), ("bloom dense", 100)])
+def test_a_golden_bloom_filter_is_read_and_written_the_same(name: str, values: int) -> None:
+    sketch = Bloom(*Bloom.suggest(100, 0.05))
+    sketch.add_many(hash_longs(np.arange(values))[:, 0])
+    restored = Bloom.deserialize(golden(name))
+    assert restored.serialize() == golden(name) == sketch.serialize()
+    found = np.flatnonzero(restored.contains_many(hash_longs(np.arange(1000))[:, 0]))
+    assert found.tolist() == GOLDEN[name]["found of 1000"]
+
+
+def test_a_golden_growing_bloom_filter_is_read_and_goes_on() -> None:
+    sketch = GrowingBloom(20, 0.05)
+    sketch.add_many(hash_longs(np.arange(100))[:, 0])
+    restored = GrowingBloom.deserialize(golden("growing bloom"))
+    assert restored.serialize() == golden("growing bloom") == sketch.serialize()
+    assert (restored.members, restored.filters) == tuple(GOLDEN["growing bloom"]["members and filters"])
+    more = hash_longs(np.arange(50, 300))[:, 0]
+    assert restored.add_many(more).tolist() == sketch.add_many(more).tolist()
 
 
 def test_a_golden_top_k_is_read() -> None:

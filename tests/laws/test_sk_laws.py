@@ -9,7 +9,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sketches.bloom import Bloom
 from sketches.count_min import CountMin
+from sketches.growing_bloom import GrowingBloom
 from sketches.hashing import hash_longs
 from sketches.hyperloglog import HyperLogLog, merge_images
 from sketches.quantiles import Quantiles
@@ -32,6 +34,16 @@ def hll(lg_k: int, *streams: np.ndarray) -> HyperLogLog:
     sketch = HyperLogLog(lg_k)
     for stream in streams:
         sketch.update_many(hash_longs(stream))
+    return sketch
+
+
+def words_of(*streams: np.ndarray) -> np.ndarray:
+    return np.concatenate([hash_longs(stream)[:, 0] for stream in streams] or [np.empty(0, np.uint64)])
+
+
+def bloom(*streams: np.ndarray) -> Bloom:
+    sketch = Bloom(3, 500)
+    sketch.add_many(words_of(*streams))
     return sketch
 
 
@@ -75,6 +87,39 @@ def test_hyperloglog_unions_obey_the_laws_of_sets(lg_k, x, y, z) -> None:
     )
     assert merge_images(*images) == merge_images(*images, images[0]) == hll(lg_k, x, y, z).serialize()
     assert merge_images(images[0]) == images[0]
+
+
+@given(STREAM, STREAM, STREAM)
+def test_bloom_filter_unions_obey_the_laws_of_sets(x, y, z) -> None:
+    a, b, c = bloom(x), bloom(y), bloom(z)
+    assert union(a, b).serialize() == union(b, a).serialize() == bloom(x, y).serialize()
+    assert union(union(a, b), c).serialize() == union(a, union(b, c)).serialize()
+    assert union(a, a).serialize() == union(a, Bloom(3, 500)).serialize() == a.serialize()
+    assert union(a, b).contains_many(words_of(x, y)).all()
+
+
+@given(STREAM, STREAM)
+def test_a_bloom_filter_tells_each_value_as_new_at_most_once_also_when_restored(x, y) -> None:
+    sketch = bloom(x)
+    restored = Bloom.deserialize(sketch.serialize())
+    told = sketch.add_many(words_of(y))
+    assert told.tolist() == restored.add_many(words_of(y)).tolist()
+    new = words_of(y)[told]
+    assert len(set(new.tolist())) == len(new)
+    assert not set(new.tolist()) & set(words_of(x).tolist())
+    assert not sketch.add_many(words_of(x, y)).any()
+    assert restored.serialize() == sketch.serialize() == bloom(x, y).serialize()
+
+
+@given(st.lists(STREAM, max_size=6))
+def test_a_growing_bloom_filter_tells_each_value_as_new_at_most_once_also_when_restored(streams) -> None:
+    sketch, told = GrowingBloom(3, 0.1), []
+    for stream in streams:
+        sketch = GrowingBloom.deserialize(sketch.serialize())
+        words = words_of(stream)
+        told += words[sketch.add_many(words)].tolist()
+    assert len(set(told)) == len(told) == sketch.members
+    assert sketch.contains_many(words_of(*streams)).all()
 
 
 @given(LG_K, STREAM, STREAM)

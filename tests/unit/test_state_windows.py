@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import pytest
 from engine import ShardedMap
 
-from sketches.errors import BadData
 from state.clock_state import time_key
 from state.packed import Entry, pack
-from state.slice_index import MOST_DELTAS, SMALL_BASE_BYTES, Slice, SliceIndex
-from state.window_state import LARGE_PARTIAL_BYTES, Merge, WindowState
+from state.time_index import MOST_DELTAS
+from state.window_state import LARGE_PARTIAL_BYTES, SMALL_SLICE_BYTES, Merge, WindowState
 
 
 def in_order(partials: Sequence[bytes]) -> bytes:
@@ -82,7 +80,7 @@ def test_dropping_a_slice_leaves_nothing_of_it() -> None:
 
 def test_what_arrives_for_a_large_slice_waits_and_is_merged_when_it_is_read() -> None:
     state, maps = new_state()
-    add(state, 10, big=b"m" * SMALL_BASE_BYTES, small=b"b")
+    add(state, 10, big=b"m" * SMALL_SLICE_BYTES, small=b"b")
     written = maps["slices"].shards[""][time_key(10)]
     add(state, 10, small=b"a", other=b"o")
     add(state, 10, small=b"c", big=b"n")
@@ -92,7 +90,7 @@ def test_what_arrives_for_a_large_slice_waits_and_is_merged_when_it_is_read() ->
     now = maps["slices"].shards[""] | maps["large"].shards[""]
     assert held_bytes == sum(len(key) + len(value) for key, value in now.items() if key != b"")
     expected = {
-        b"big": Entry(2, b"m" * SMALL_BASE_BYTES + b"n"),
+        b"big": Entry(2, b"m" * SMALL_SLICE_BYTES + b"n"),
         b"small": Entry(3, b"abc"),
         b"other": Entry(1, b"o"),
     }
@@ -103,15 +101,15 @@ def test_what_arrives_for_a_large_slice_waits_and_is_merged_when_it_is_read() ->
 
 def test_what_waits_is_never_more_than_what_is_merged_nor_too_many_pieces() -> None:
     state, maps = new_state()
-    add(state, 10, a=b"m" * SMALL_BASE_BYTES)
+    add(state, 10, a=b"m" * SMALL_SLICE_BYTES)
     for _ in range(MOST_DELTAS):
         add(state, 10, a=b"n")
     assert held(maps) == {"slices": 2 + MOST_DELTAS, "large": 1}
     add(state, 10, a=b"n")
     assert held(maps) == {"slices": 2, "large": 1}
-    add(state, 10, b=b"x" * (SMALL_BASE_BYTES // 2))
+    add(state, 10, b=b"x" * (SMALL_SLICE_BYTES // 2))
     assert held(maps) == {"slices": 3, "large": 1}
-    add(state, 10, b=b"x" * SMALL_BASE_BYTES)
+    add(state, 10, b=b"x" * SMALL_SLICE_BYTES)
     assert held(maps) == {"slices": 2, "large": 2}
     events = {key: entry.events for key, entry in state.read(10).items()}
     assert events == {b"a": 2 + MOST_DELTAS, b"b": 2}
@@ -119,20 +117,10 @@ def test_what_waits_is_never_more_than_what_is_merged_nor_too_many_pieces() -> N
 
 def test_dropping_a_slice_leaves_nothing_of_what_waits() -> None:
     state, maps = new_state()
-    add(state, 10, a=b"m" * SMALL_BASE_BYTES)
+    add(state, 10, a=b"m" * SMALL_SLICE_BYTES)
     add(state, 10, a=b"n")
     state.drop(10)
     assert held(maps) == {}
-
-
-def test_the_index_is_as_documented_and_harmed_bytes_are_refused() -> None:
-    index = SliceIndex([Slice(-1, 2, 3, 4)])
-    data = index.serialize()
-    assert data == b"SSI\x01" + b"\xff" * 8 + b"".join(bytes([n] + [0] * 7) for n in (2, 3, 4))
-    assert SliceIndex.deserialize(data).find(-1) == Slice(-1, 2, 3, 4)
-    for harmed in (data[:-1], data + b"\0", b"SSI\x02" + data[4:], b"", data[:3]):
-        with pytest.raises(BadData, match="expected an index of slices"):
-            SliceIndex.deserialize(harmed)
 
 
 def test_revisions_are_kept_by_window_and_end() -> None:
