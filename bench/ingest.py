@@ -78,7 +78,7 @@ class Chunks:
 
     def __init__(self) -> None:
         """Compile the pipeline."""
-        self._ingest = Ingest(PLAN, "json", False, True)
+        self._ingest = Ingest(PLAN, "json", False, True, False)
         self.last: Envelope | None = None
         self.last_bytes = 0
 

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from pydantic import TypeAdapter
 from pyflink.common import Types
-from pyflink.datastream import DataStream, StreamExecutionEnvironment
+from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironment
 from pyflink.table import Schema, StreamTableEnvironment
 from pyflink.table.expressions import col
 from pyflink.table.udf import udf
 
 from flink_job import uids
+from flink_job.pipeline.spec import FIRST_SEEN as FIRST_SEEN_OUTPUT
 from flink_job.pipeline.spec import Pipeline
 from flink_job.sinks.sink import Sink
 from flink_job.sources.source import Source
+from operators.first_seen.first_seen_function import FIRST_SEEN, FirstSeenFunction
 from operators.ingest.ingest_function import (
     ENVELOPE_TYPE,
     RECORD_TYPE,
     REJECTS,
+    SEEN,
     TOTALS,
     Explode,
     IngestFunction,
@@ -32,20 +35,31 @@ def build(
     env: StreamExecutionEnvironment,
     begun_ms: int | None,
 ) -> None:
-    """Put the graph together: source, ingest, explode, windows, sinks.
+    """Put the graph together: source, ingest, explode, first seen, windows, sinks.
 
     Args:
         pipeline: the pipeline.
         source: where events come from.
-        sinks: where `results`, `late`, `rejects` and, if wanted, `totals` go.
+        sinks: where the pipeline's outputs and, if wanted, `totals` go.
         env: the environment to build in, configured.
         begun_ms: when the job was begun afresh, by the wall clock; None where it may have a former life.
     """
     t_env = StreamTableEnvironment.create(env)
     envelopes = _ingest(pipeline, source, env, t_env, begun_ms)
     records = envelopes.process(Explode(), RECORD_TYPE).uid(uids.EXPLODE).name("explode")
+    partials = records
+    if pipeline.remembers():
+        seen = (
+            _by_shard(records.get_side_output(SEEN))
+            .process(FirstSeenFunction(pipeline.plan_json()), RECORD_TYPE)
+            .uid(uids.FIRST_SEEN)
+            .name("first seen")
+        )
+        partials = records.union(seen)
+        if FIRST_SEEN_OUTPUT in sinks:
+            sinks[FIRST_SEEN_OUTPUT].attach(seen.get_side_output(FIRST_SEEN), uids.FIRST_EVENTS)
     results = (
-        records.key_by(lambda record: record[0], key_type=Types.STRING())
+        _by_shard(partials)
         .process(WindowFunction(pipeline.plan_json(), pipeline.with_sketches()), Types.STRING())
         .uid(uids.WINDOWS)
         .name("windows")
@@ -55,6 +69,10 @@ def build(
     sinks["rejects"].attach(records.get_side_output(REJECTS), uids.REJECTS)
     if "totals" in sinks:
         sinks["totals"].attach(records.get_side_output(TOTALS), uids.TOTALS)
+
+
+def _by_shard(records: DataStream) -> KeyedStream:
+    return records.key_by(lambda record: record[0], key_type=Types.STRING())
 
 
 def _ingest(
@@ -75,6 +93,7 @@ def _ingest(
         source.reader,
         source.check_clock,
         begun_ms,
+        FIRST_SEEN_OUTPUT in pipeline.outputs(),
     )
     ingest = udf(function, result_type=ENVELOPE_TYPE, func_type="pandas")
     table = source.table(env, t_env)

@@ -12,11 +12,13 @@ DEALT = "dealt"
 INGEST = "ingest"
 STAMPED = "stamped"
 EXPLODE = "explode"
+FIRST_SEEN = "first-seen"
 WINDOWS = "windows"
 RESULTS = "results"
 LATE = "late"
 REJECTS = "rejects"
 TOTALS = "totals"
+FIRST_EVENTS = "first-events"
 
 
 def name_table_operators(t_env: StreamTableEnvironment, uid: str, numbered: bool = False) -> None:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from operators.durations import DurationMs
 from operators.expressions import Expression, compile_expression
 from operators.metrics import all_kinds
+from operators.metrics.first_seen import FirstSeen
 from operators.metrics.kind import Aggregator
 from operators.windows.slices import SessionWindow, SliceGrid, TimeWindow
 from operators.windows.window_spec import WindowSpec
@@ -58,6 +59,7 @@ class Metric:
         allowed_lateness_ms: how long after its end a window takes events.
         emit_every_ms: how often open windows are reported early, by the wall clock; None for never.
         shards: how many pieces the keys are spread into.
+        seen: how values are remembered; None where the kind does not ask for that.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Metric:
     allowed_lateness_ms: int
     emit_every_ms: int | None
     shards: int
+    seen: FirstSeen | None
 
     @property
     def counts_revisions(self) -> bool:
@@ -107,6 +110,10 @@ def resolve_metric(
     windows = [window.window() for window in spec.windows]
     if len(set(windows)) < len(windows):
         raise ValueError("windows: the same window is named twice")
+    if multiple and not spec.takes_lists:
+        raise ValueError(f"by: {spec.kind} takes single-valued columns, but {multiple[0]!r} is multi-valued")
+    if not spec.takes_sessions and any(isinstance(window, SessionWindow) for window in windows):
+        raise ValueError(f"windows: {spec.kind} takes tumbling and sliding windows")
     over_time = tuple(window for window in windows if isinstance(window, TimeWindow))
     return Metric(
         name=spec.name,
@@ -120,6 +127,7 @@ def resolve_metric(
         allowed_lateness_ms=lateness,
         emit_every_ms=emit_every_ms if spec.emit_every is None else spec.emit_every,
         shards=spec.shards or (KEYED_SHARDS if spec.by else 1),
+        seen=spec if isinstance(spec, FirstSeen) else None,
     )
 
 

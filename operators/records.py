@@ -60,6 +60,36 @@ class SessionRecord(msgspec.Struct, array_like=True, tag="session1"):
     origin: bytes
 
 
+class SeenPane(msgspec.Struct, array_like=True):
+    """A key and a slice that events are in, and those that may be late; None where ingest knows of none."""
+
+    slice_end_ms: int
+    key: bytes
+    candidates: list[LateCandidate] | None
+
+
+class SeenRecord(msgspec.Struct, array_like=True, tag="seen1"):
+    """The events of one batch whose values are of one shard of a first-seen metric.
+
+    Attributes:
+        panes: the keys and slices that they are in.
+        hashes: the two words of each different value, u64 little-endian.
+        values: those values; None where nobody wants to know them.
+        owners: the number of each event's value, u32 little-endian, in the order of the events.
+        groups: the number of each event's pane, u32 little-endian.
+        times: the time of each event in milliseconds, i64 little-endian.
+        origin: where the batch comes from, a JSON object.
+    """
+
+    panes: list[SeenPane]
+    hashes: bytes
+    values: list[str | int | float | bool] | None
+    owners: bytes
+    groups: bytes
+    times: bytes
+    origin: bytes
+
+
 class Envelope(msgspec.Struct, array_like=True, tag="envelope1"):
     """All that one ingest call made.
 
@@ -83,6 +113,7 @@ class RejectReason(msgspec.Struct):
 Record = Beat | SliceRecord | SessionRecord
 encode = msgspec.msgpack.Encoder().encode
 decode_record = msgspec.msgpack.Decoder(Record).decode
+decode_seen = msgspec.msgpack.Decoder(SeenRecord).decode
 decode_envelope = msgspec.msgpack.Decoder(Envelope).decode
 decode_reason = msgspec.json.Decoder(RejectReason).decode
 

@@ -66,29 +66,37 @@ class SeenState:
         """Wrap the map; nothing is read yet."""
         self._seen, self._new, self._read, self._shape = seen, new, read, shape
         self._known: dict[str, dict[int, Members]] = {}
+        self.state_bytes: dict[str, int] = {}
+        """How many bytes each shard took in state when something was written last."""
 
     def periods(self, shard: str) -> Mapping[int, Members]:
         """Return the members of the shard at hand by period, the oldest first."""
         if shard not in self._known:
             index = TimeIndex(self._seen)
             self._known[shard] = {time_ms: self._load(index.find(time_ms)) for time_ms in index.times}
+            self.state_bytes[shard] = self.held()
         return self._known[shard]
 
-    def add(self, shard: str, period: int, hashes: np.ndarray) -> np.ndarray:
+    def shards(self) -> Mapping[str, Mapping[int, Members]]:
+        """Return the members, by period, of all shards that this process has had at hand."""
+        return self._known
+
+    def add(self, shard: str, period: int, oldest: int, hashes: np.ndarray) -> np.ndarray:
         """Add values to a period of the shard at hand.
 
         Args:
             shard: names the shard at hand.
             period: names the period.
+            oldest: the first period that still counts.
             hashes: of the values, in the shape that the set takes.
 
         Returns:
-            Which of them no period had, each at its first place, `(n,)` bool.
+            Which of them no period that counts had, each at its first place, `(n,)` bool.
         """
         periods = self.periods(shard)
         known_elsewhere = np.zeros(len(hashes), bool)
         for other, members in periods.items():
-            if other != period:
+            if other != period and other >= oldest:
                 known_elsewhere |= members.contains_many(hashes)
         if period not in periods:
             ordered = {**periods, period: self._new(shard)}
@@ -96,6 +104,7 @@ class SeenState:
         added = periods[period].add_many(hashes)
         if added.any():
             self._write(period, periods[period], hashes[added])
+            self.state_bytes[shard] = self.held()
         return added & ~known_elsewhere
 
     def forget(self, shard: str, before: int) -> None:
@@ -108,6 +117,7 @@ class SeenState:
                     self._seen.remove(name)
                 index.remove(period)
             del self._known[shard][period]
+            self.state_bytes[shard] = self.held()
 
     def held(self) -> int:
         """Return how many bytes the shard at hand takes in state."""

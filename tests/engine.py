@@ -15,12 +15,14 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from operators.first_seen.first_seen import FirstSeenEvent, FirstSeenRunner
 from operators.ingest.ingest import Ingest
 from operators.ingest.partials import session_stream
+from operators.ingest.seen_records import seen_stream
 from operators.ingest.source_batch import SourceBatch
 from operators.parsing.payloads import Payloads
 from operators.plan import Plan
-from operators.records import decode_envelope, decode_record, encode, stream_of
+from operators.records import decode_envelope, decode_record, decode_seen, encode, stream_of
 from operators.windows.results import Late, Result, ResultWriter
 from operators.windows.runner import Clock, Outputs, Runner
 from operators.windows.sessions import SessionRunner
@@ -30,7 +32,8 @@ from state.clock_state import END_OF_TIME_MS, MIN_TIME_MS, ClockState
 from state.session_state import SessionState
 from state.window_state import WindowState
 
-MAPS = ("slices", "large", "revisions", "sessions", "clock")
+WINDOW_MAPS = ("slices", "large", "revisions", "sessions", "clock")
+MAPS = (*WINDOW_MAPS, "seen")
 
 
 class ShardedMap:
@@ -90,6 +93,7 @@ class Engine:
         self.results: list[dict[str, Any]] = []
         self.late: list[dict[str, Any]] = []
         self.rejects: list[dict[str, Any]] = []
+        self.first_seen: list[dict[str, Any]] = []
         self.records: list[tuple[str, Any]] = []
         self.maps = {name: ShardedMap() for name in MAPS}
         self._event_timers: set[tuple[int, str]] = set()
@@ -100,8 +104,13 @@ class Engine:
             for name, shards in copy.deepcopy(snapshot.state).items():
                 self.maps[name].shards.update(shards)
             self._event_timers, self._clock_timers = set(snapshot.event_timers), set(snapshot.clock_timers)
-        self.ingest = Ingest(self.plan, format, False, follow and snapshot is None)
+        self.ingest = Ingest(self.plan, format, False, follow and snapshot is None, True)
         self._runners = dict(self._build(with_sketch))
+        self._seen_runners = {
+            seen_stream(metric): FirstSeenRunner(metric, self.maps["seen"])
+            for metric in self.plan.resolved_metrics()
+            if metric.seen is not None
+        }
 
     def send(self, *events: dict[str, Any], partition: str = "p0") -> list[dict[str, Any]]:
         """Ingest one batch of events of one partition; return the results that come of it at once."""
@@ -121,7 +130,7 @@ class Engine:
         envelope = decode_envelope(encode(envelope))
         self.rejects += [json.loads(reject) for reject in envelope.rejects]
         before = len(self.results)
-        for shard, data in envelope.records:
+        for shard, data in self._with_seen(envelope.records):
             self.records.append((shard, decode_record(data)))
             self._emit(self._turn_to(shard).on_record(decode_record(data), self._clock()))
         if self._follow and watermark_ms is not None:
@@ -184,7 +193,7 @@ class Engine:
         self._clock_timers.add((time_ms, self._shard))
 
     def _build(self, with_sketch: bool) -> Iterable[tuple[str, Runner]]:
-        slices, large, revisions, sessions, clock = (self.maps[name] for name in MAPS)
+        slices, large, revisions, sessions, clock = (self.maps[name] for name in WINDOW_MAPS)
         event = self.plan.event
         silence = Silence(event.idle_timeout if event.on_idle == "advance" else None, event.out_of_orderness)
         clock_state = ClockState(clock)
@@ -199,11 +208,28 @@ class Engine:
                 )
                 yield session_stream(metric, window), runner
 
+    def _with_seen(self, records: Iterable[tuple[str, bytes]]) -> Iterable[tuple[str, bytes]]:
+        """Let records of values take their way through the first-seen operator."""
+        for shard, data in records:
+            runner = self._seen_runners.get(stream_of(shard))
+            if runner is None:
+                yield shard, data
+                continue
+            self._show(shard)
+            for output in list(runner.on_record(shard, decode_seen(data), self.watermark_ms)):
+                if isinstance(output, FirstSeenEvent):
+                    self.first_seen.append(json.loads(output.text))
+                else:
+                    yield output
+
     def _turn_to(self, shard: str) -> Runner:
+        self._show(shard)
+        return self._runners[stream_of(shard)]
+
+    def _show(self, shard: str) -> None:
         self._shard = shard
         for sharded in self.maps.values():
             sharded.shard = shard
-        return self._runners[stream_of(shard)]
 
     def _clock(self) -> Clock:
         return Clock(self.watermark_ms, self.now_ms)

@@ -1,4 +1,4 @@
-"""Drives the Flink functions of all three operators without Flink: metrics, state and timers in memory."""
+"""Drives the Flink functions of all operators without Flink: metrics, state and timers in memory."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import Any
 
 import pandas as pd
 from engine import ShardedMap
+from pyflink.common import Row
 from pyflink.datastream import TimeDomain
 from pyflink.metrics import MetricGroup
 
-from operators.ingest.ingest_function import TOTALS, Explode, IngestFunction
+from operators.first_seen.first_seen_function import FIRST_SEEN, FirstSeenFunction
+from operators.ingest.ingest_function import SEEN, TOTALS, Explode, IngestFunction
 from operators.ingest.source_batch import SourceBatch
 from operators.parsing.payloads import Payloads
 from operators.plan import Plan
@@ -87,7 +89,7 @@ class Messages:
 
 
 class Operators:
-    """Ingest, explode and windows, one after another, with Flink's part played by this class.
+    """Ingest, explode, first seen and windows, one after another, with Flink's part played by this class.
 
     Args:
         plan: what to run.
@@ -97,13 +99,17 @@ class Operators:
     def __init__(self, plan: Plan, begun_ms: int | None = None) -> None:
         self.context, text = Context(), plan.model_dump_json(by_alias=True)
         self.read = self.context.group.read
-        self.ingest = IngestFunction(text, '"json"', Messages(), False, begun_ms)
-        self.explode, self.windows = Explode(), WindowFunction(text, False)
-        for function in (self.ingest, self.explode, self.windows):
+        self.ingest = IngestFunction(text, '"json"', Messages(), False, begun_ms, True)
+        self.explode, self.seen, self.windows = (
+            Explode(),
+            FirstSeenFunction(text),
+            WindowFunction(text, False),
+        )
+        for function in (self.ingest, self.explode, self.seen, self.windows):
             function.open(self.context)
         self.watermark_ms, self.now_ms, self.key = -(2**63), 0, ""
         self.timers: dict[bool, set[tuple[int, str]]] = {True: set(), False: set()}
-        self.records, self.results, self.late, self.totals = 0, [], [], []
+        self.records, self.results, self.late, self.totals, self.first_seen = 0, [], [], [], []
 
     def send(self, *payloads: bytes) -> None:
         """Send a batch through; the watermark follows."""
@@ -112,12 +118,27 @@ class Operators:
         for made in self.explode.process_element((envelope,), None):
             if isinstance(made, tuple) and made[0] is TOTALS:
                 self.totals.append(json.loads(made[1]))
+            elif isinstance(made, tuple) and made[0] is SEEN:
+                self.records += 1
+                self._remember(made[1])
             elif not isinstance(made, tuple):
                 self.records += 1
-                self._turn_to(made[0])
-                self._take(self.windows.process_element(made, self))
+                self._count(made)
         assert decode_envelope(envelope).events == len(payloads)
         self.move_watermark(int(answer["watermark_ms"][0]) - 1)
+
+    def _remember(self, record: Row) -> None:
+        self._turn_to(record[0])
+        for made in list(self.seen.process_element(record, self)):
+            if isinstance(made, tuple):
+                assert made[0] is FIRST_SEEN
+                self.first_seen.append(json.loads(made[1]))
+            else:
+                self._count(made)
+
+    def _count(self, record: Row) -> None:
+        self._turn_to(record[0])
+        self._take(self.windows.process_element(record, self))
 
     def end(self) -> None:
         """End the input."""

@@ -29,6 +29,7 @@ _ENDED = ("FINISHED", "FAILED", "CANCELED")
 _COUNT = re.compile(r"_numRecordsIn\{([^}]*)\} ([0-9.eE+]+)")
 _SOURCE = 'operator_name="Source:'
 _OPERATOR = re.compile(r'operator_id="(\w+)"')
+_SEEN_BYTES = re.compile(r"^\S*_metric_seen_state_bytes\{.*\} (\S+)$", re.MULTILINE)
 _ROWS = re.compile(r"_rows\{[^}]*\} ([0-9.eE+]+)")
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 _MB = 1e6
@@ -69,6 +70,7 @@ class Measured:
         checkpoint_ms: how long one took, on average.
         checkpoints: how many there were.
         rows: the most rows that a function that does nothing was seen to have counted.
+        seen_bytes: the most bytes in which values were remembered.
     """
 
     events_per_s: float
@@ -82,6 +84,7 @@ class Measured:
     checkpoint_ms: float
     checkpoints: int
     rows: float
+    seen_bytes: float
 
 
 class Meter:
@@ -96,7 +99,7 @@ class Meter:
         self._cluster, self._began = cluster, began
         self._rest = FlinkRest(f"http://{cluster.address}")
         self.series = Series()
-        self._rows = 0.0
+        self._rows = self._seen_bytes = 0.0
 
     def task_managers(self) -> list[int]:
         """Return the process ids of the cluster's TaskManagers."""
@@ -143,6 +146,7 @@ class Meter:
             python_cpu_s=python_s * 1e6 / events,
             memory_mb=max(s.memory_mb),
             rows=self._rows,
+            seen_bytes=self._seen_bytes,
             **_checkpoints(self._cluster.address, job),
         )
 
@@ -153,6 +157,7 @@ class Meter:
         s.time_s.append(now)
         s.read.append(max(_messages(text), s.read[-1] if s.read else 0.0))
         self._rows = max(self._rows, sum(map(float, _ROWS.findall(text))))
+        self._seen_bytes = max(self._seen_bytes, sum(map(float, _SEEN_BYTES.findall(text))))
         java, python, memory = processes([self._cluster.job_manager, *self._cluster.task_managers])
         s.java_s.append(java)
         # What an ended worker took goes to its parent's account only once that has noticed.

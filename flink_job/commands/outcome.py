@@ -9,7 +9,7 @@ from rich.console import Console
 from flink_job.commands.cluster_run import ClusterRun
 from flink_job.commands.results_table import latest_results, result_tables
 from flink_job.commands.run import Outcome
-from flink_job.pipeline.spec import OUTPUTS, Pipeline
+from flink_job.pipeline.spec import Pipeline
 from flink_job.sinks.file_sink import FileSinkSpec, read_lines
 from flink_job.sinks.kafka_spec import KafkaSinkSpec
 from flink_job.sinks.print_sink import PrintSinkSpec
@@ -62,7 +62,7 @@ def show_cluster_run(ran: ClusterRun, pipeline: Pipeline, path: Path, console: C
     """
     counted = "".join(f", {ran.counted[name]:,} {name}" for name in ran.counted)
     console.print(f"[bold]{pipeline.name}[/] is {ran.state.lower()}{counted}", soft_wrap=True)
-    for output in OUTPUTS:
+    for output in pipeline.outputs():
         sink = getattr(pipeline.sinks, output)
         if isinstance(sink, KafkaSinkSpec):
             console.print(f"  {output}: topic {sink.topic}", soft_wrap=True)

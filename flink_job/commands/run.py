@@ -18,7 +18,7 @@ from flink_job.commands.progress import follow
 from flink_job.machine.environment import EnvironmentProblem
 from flink_job.machine.ports import free_port, holder_of, is_free
 from flink_job.pipeline.reading import PipelineProblem
-from flink_job.pipeline.spec import OUTPUTS, Pipeline
+from flink_job.pipeline.spec import Pipeline
 from flink_job.runs.began import write_began
 from flink_job.runs.checkpoints import restore_point, savepoint_folder
 from flink_job.sinks.file_sink import FileSink, FileSinkSpec, parts, read_lines
@@ -101,7 +101,7 @@ def run(
             job.wait()
     events, rejects = _totals(totals)
     folders = {name: sink.folder for name, sink in sinks.items() if isinstance(sink, FileSink)}
-    counted = {name: int(counters.get(name, 0)) for name in OUTPUTS}
+    counted = {name: int(counters.get(name, 0)) for name in ("late", "results")}
     if "late" in folders:
         counted["late"] = sum(json.loads(line).get("events", 1) for line in read_lines(folders["late"]))
     if "results" in folders:
@@ -136,7 +136,7 @@ def _port(wanted: int | None) -> int:
 
 def _begin_afresh(pipeline: Pipeline, overwrite: bool) -> None:
     """Clear what an earlier run left, but not what a user asked to be written unless told so."""
-    for output in OUTPUTS:
+    for output in pipeline.outputs():
         spec = getattr(pipeline.sinks, output)
         if isinstance(spec, KafkaSinkSpec):
             continue

@@ -18,6 +18,7 @@ from operators.plan import Plan
 
 RUNS_FOLDER = Path(".sketchstream")
 OUTPUTS = ("results", "late", "rejects")
+FIRST_SEEN = "first_seen"
 _LONGEST_INTERVAL_MS = 5 * 60_000
 """Between checkpoints with Kafka sinks: their transactions end after 15 minutes, restarts included."""
 
@@ -37,7 +38,7 @@ class Checkpoints(BaseModel):
 
 
 class Sinks(BaseModel):
-    """Where results, late events and rejects go."""
+    """Where results, late events and rejects go; and the first events of values, if they are wanted."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     results: Annotated[
@@ -45,6 +46,7 @@ class Sinks(BaseModel):
     ] = PrintSinkSpec(type="print")
     late: SinkSpec | None = None
     rejects: SinkSpec | None = None
+    first_seen: SinkSpec | None = None
 
 
 class Pipeline(Plan):
@@ -71,7 +73,9 @@ class Pipeline(Plan):
         from_kafka = isinstance(self.source, KafkaSourceSpec)
         if self.event.time.kafka_timestamp and not from_kafka:
             raise ValueError("event.time: kafka_timestamp needs a source of type kafka")
-        for output in OUTPUTS:
+        if self.sinks.first_seen is not None and not self.remembers():
+            raise ValueError("sinks.first_seen: needs a metric of kind first_seen")
+        for output in self.outputs():
             sink = getattr(self.sinks, output)
             if not isinstance(sink, KafkaSinkSpec):
                 continue
@@ -85,9 +89,17 @@ class Pipeline(Plan):
                 )
         return self
 
+    def outputs(self) -> tuple[str, ...]:
+        """Return the names of all outputs that the job has."""
+        return OUTPUTS if self.sinks.first_seen is None else (*OUTPUTS, FIRST_SEEN)
+
+    def remembers(self) -> bool:
+        """Return whether a metric is of kind `first_seen`."""
+        return any(metric.kind == FIRST_SEEN for metric in self.metrics)
+
     def uses_kafka(self) -> bool:
         """Return whether the job needs Flink's Kafka connector."""
-        ends = (self.source, self.sinks.results, self.sinks.late, self.sinks.rejects)
+        ends = (self.source, *(getattr(self.sinks, output) for output in self.outputs()))
         return any(isinstance(end, KafkaSourceSpec | KafkaSinkSpec) for end in ends)
 
     def with_sketches(self) -> bool:
@@ -108,6 +120,6 @@ class Pipeline(Plan):
         return self.checkpoints.dir or (self.run_folder() / "checkpoints").as_uri()
 
     def output_folder(self, output: str) -> Path:
-        """Return the folder that one of the outputs (results, late, rejects) goes to in an embedded run."""
+        """Return the folder that one of the outputs goes to in an embedded run."""
         spec = getattr(self.sinks, output)
         return Path(spec.path) if isinstance(spec, FileSinkSpec) else self.run_folder() / output

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from flink_job.kafka_clients.problem import OnlyForJava
 from flink_job.kafka_clients.topics import ensure_topic
-from flink_job.pipeline.spec import OUTPUTS, Pipeline
+from flink_job.pipeline.spec import Pipeline
 from flink_job.sinks.file_sink import FileSink, FileSinkSpec
 from flink_job.sinks.kafka_sink import KafkaSink
 from flink_job.sinks.kafka_spec import KafkaSinkSpec
@@ -20,7 +20,7 @@ _SECURITY = ("security.", "sasl.", "ssl.")
 
 
 def open_sinks(pipeline: Pipeline, keep_here: bool, console: Console) -> dict[str, Sink]:
-    """Open the sinks of `results`, `late` and `rejects`.
+    """Open the sinks of all outputs.
 
     Args:
         pipeline: the pipeline.
@@ -32,7 +32,7 @@ def open_sinks(pipeline: Pipeline, keep_here: bool, console: Console) -> dict[st
         KafkaProblem: where a topic cannot be written.
     """
     sinks: dict[str, Sink] = {}
-    for output in OUTPUTS:
+    for output in pipeline.outputs():
         spec = getattr(pipeline.sinks, output)
         if isinstance(spec, KafkaSinkSpec):
             whole = completed(spec, pipeline)

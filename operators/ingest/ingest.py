@@ -10,6 +10,7 @@ import numpy as np
 from operators.batch.event_batch import EventBatch
 from operators.events.event_columns import EventColumns
 from operators.ingest.partials import MetricPartials, session_stream
+from operators.ingest.seen_records import SeenRecords
 from operators.ingest.source_batch import SourceBatch, payload_fields
 from operators.ingest.watermarks import PartitionWatermarks
 from operators.parsing import Format, make_parser
@@ -27,9 +28,12 @@ class Ingest:
         format: how a payload is to be read.
         check_clock: whether the defaults of `min_time` and `max_future` apply; files are exempt.
         afresh: whether the job starts without a former life, so that nothing can be late at first.
+        tell_first_seen: whether the first events of values are wanted as events, not only counted.
     """
 
-    def __init__(self, plan: Plan, format: Format, check_clock: bool, afresh: bool) -> None:
+    def __init__(
+        self, plan: Plan, format: Format, check_clock: bool, afresh: bool, tell_first_seen: bool
+    ) -> None:
         """Compile everything once."""
         event = plan.event_with_checks()
         metrics = plan.resolved_metrics()
@@ -40,7 +44,10 @@ class Ingest:
         # What a user wrote holds for any source; the defaults hold for sources that follow the wall clock.
         self._check_max_future = check_clock or "max_future" in event.model_fields_set
         self._check_min_time = check_clock or "min_time" in event.model_fields_set
-        self._metrics = [MetricPartials(metric) for metric in metrics]
+        self._metrics = [
+            MetricPartials(metric) if metric.seen is None else SeenRecords(metric, tell_first_seen)
+            for metric in metrics
+        ]
         self._watermarks = PartitionWatermarks(
             event.out_of_orderness,
             event.idle_timeout,

@@ -23,15 +23,17 @@ from pydantic import TypeAdapter
 from operators.events.event_time import MIN_TIME_MS
 from operators.ingest.gauges import ExplodeGauges, IngestGauges
 from operators.ingest.ingest import Ingest
+from operators.ingest.seen_records import is_seen_stream
 from operators.ingest.source_batch import Reader
 from operators.parsing import FormatSpec
 from operators.plan import Plan
-from operators.records import decode_envelope, decode_reason, encode
+from operators.records import decode_envelope, decode_reason, encode, stream_of
 
 ENVELOPE_TYPE = DataTypes.ROW(
     [DataTypes.FIELD("watermark_ms", DataTypes.BIGINT()), DataTypes.FIELD("envelope", DataTypes.BYTES())]
 )
 RECORD_TYPE = Types.ROW([Types.STRING(), Types.PRIMITIVE_ARRAY(Types.BYTE())])
+SEEN = OutputTag("seen", RECORD_TYPE)
 REJECTS = OutputTag("rejects", Types.STRING())
 TOTALS = OutputTag("totals", Types.STRING())
 _FIRST_START_MS = 60_000
@@ -47,14 +49,22 @@ class IngestFunction(ScalarFunction):
         check_clock: whether `min_time` and `max_future` apply.
         begun_ms: when the job was begun afresh, by the wall clock; None where it may have a former life. A
             worker that starts much later is one that took the place of another.
+        tell_first_seen: whether the first events of values are wanted as events.
     """
 
     def __init__(
-        self, plan_json: str, format_json: str, reader: Reader, check_clock: bool, begun_ms: int | None
+        self,
+        plan_json: str,
+        format_json: str,
+        reader: Reader,
+        check_clock: bool,
+        begun_ms: int | None,
+        tell_first_seen: bool,
     ) -> None:
         """Keep what is shipped to the workers."""
         self._plan_json, self._format_json, self._reader = plan_json, format_json, reader
         self._check_clock, self._begun_ms = check_clock, begun_ms
+        self._tell_first_seen = tell_first_seen
 
     def open(self, function_context: FunctionContext) -> None:
         """Compile the pipeline's expressions and parsers."""
@@ -64,6 +74,7 @@ class IngestFunction(ScalarFunction):
             TypeAdapter(FormatSpec).validate_json(self._format_json),
             self._check_clock,
             afresh,
+            self._tell_first_seen,
         )
         self._gauges = IngestGauges(function_context.get_metric_group())
 
@@ -86,8 +97,8 @@ class IngestFunction(ScalarFunction):
 class Explode(ProcessFunction):
     """Unpacks envelopes: records for the window operator, rejects in the side output `REJECTS`.
 
-    How many events each envelope is of, and how many were rejected for which reason, goes to the side output
-    `TOTALS` as a JSON object.
+    Records for the first-seen operator are in the side output `SEEN`. How many events each envelope is of,
+    and how many were rejected for which reason, goes to the side output `TOTALS` as a JSON object.
     """
 
     def open(self, runtime_context: RuntimeContext) -> None:
@@ -103,7 +114,10 @@ class Explode(ProcessFunction):
         for reject in envelope.rejects:
             yield REJECTS, reject.decode()
         for key, record in envelope.records:
-            yield Row(key, record)
+            if is_seen_stream(stream_of(key)):
+                yield SEEN, Row(key, record)
+            else:
+                yield Row(key, record)
 
 
 def _now_ms() -> int:

@@ -14,7 +14,7 @@ class Count(Kind):
     """Options of `count`; it has none of its own."""
 
     kind: Literal["count"]
-    exact: ClassVar[bool] = True
+    always_exact: ClassVar[bool] = True
 
     def build(self, columns: Mapping[str, str]) -> Aggregator:
         """Return the counter."""

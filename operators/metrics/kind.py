@@ -20,8 +20,14 @@ class Kind(BaseModel, ABC):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    exact: ClassVar[bool] = False
+    always_exact: ClassVar[bool] = False
     """True where the answer has no error."""
+
+    takes_sessions: ClassVar[bool] = True
+    """False where its windows have to be of a fixed length."""
+
+    takes_lists: ClassVar[bool] = True
+    """False where an event has to have one key only."""
 
     answer_options: ClassVar[frozenset[str]] = frozenset()
     """Options that shape answers only, not what is kept: a job that goes on may have others."""

@@ -22,7 +22,7 @@ class Last(Kind):
 
     kind: Literal["last"]
     of: str
-    exact: ClassVar[bool] = True
+    always_exact: ClassVar[bool] = True
 
     def build(self, columns: Mapping[str, str]) -> Aggregator:
         """Return the aggregator of the column."""

@@ -48,7 +48,7 @@ class Ratio(Kind):
         """Return the aggregator of both operands."""
         return RatioAggregator(
             [_operand(name, columns, getattr(self, name)) for name in ("numerator", "denominator")],
-            0.95 if not (self.numerator.exact and self.denominator.exact) else 1.0,
+            0.95 if not (self.numerator.always_exact and self.denominator.always_exact) else 1.0,
         )
 
 

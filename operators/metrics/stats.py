@@ -23,7 +23,7 @@ class Stats(Kind):
 
     kind: Literal["stats"]
     of: str
-    exact: ClassVar[bool] = True
+    always_exact: ClassVar[bool] = True
 
     def build(self, columns: Mapping[str, str]) -> Aggregator:
         """Return the aggregator of the column."""

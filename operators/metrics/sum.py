@@ -18,7 +18,7 @@ class Sum(Kind):
 
     kind: Literal["sum"]
     of: str
-    exact: ClassVar[bool] = True
+    always_exact: ClassVar[bool] = True
 
     def build(self, columns: Mapping[str, str]) -> Aggregator:
         """Return the adder of the column."""

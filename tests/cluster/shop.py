@@ -97,6 +97,7 @@ def pipeline(name: str, address: str, topic: str, **options: Any) -> dict[str, A
             {"name": "actions", "kind": "count", "by": ["action"], "windows": windows},
             {"name": "users", "kind": "distinct", "of": "user", "windows": windows},
             {"name": "value", "kind": "sum", "of": "value", "windows": windows},
+            {"name": "newcomers", "kind": "first_seen", "of": "user", "windows": windows},
         ],
         "sinks": {
             output: {"type": "kafka", "topic": f"{name}-{output}", "create": True}
@@ -121,6 +122,9 @@ def expect_exact(shop: Shop, results: Iterable[dict[str, Any]]) -> None:
         by_metric[answer["metric"]][where] = answer
     assert {where: answer["value"] for where, answer in by_metric["actions"].items()} == dict(shop.counts())
     assert {where: answer["value"] for where, answer in by_metric["value"].items()} == shop.values()
+    newcomers = by_metric["newcomers"].values()
+    assert sum(a["new"] for a in newcomers) == len({event["user"] for event in shop.good})
+    assert sum(a["new"] + a["returning"] for a in newcomers) == len(shop.good)
     users = shop.users()
     assert by_metric["users"].keys() == users.keys()
     assert all(a["lower"] <= users[where] <= a["upper"] for where, a in by_metric["users"].items())

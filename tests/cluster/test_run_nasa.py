@@ -51,13 +51,34 @@ def test_every_answer_over_two_ragged_files_is_the_exact_one_or_within_its_bound
         },
     ]
     load_requests(database, pattern)
+    remembered = [
+        {
+            "name": "hosts",
+            "kind": "first_seen",
+            "of": "host",
+            "capacity": 2000,
+            "windows": [{"tumbling": "1d"}],
+        },
+        {
+            "name": "hosts_exactly",
+            "kind": "first_seen",
+            "of": "host",
+            "exact": True,
+            "windows": [{"tumbling": "1d"}],
+        },
+    ]
 
-    run = run_pipeline(tmp_path, pipeline)
+    run = run_pipeline(tmp_path, pipeline | {"metrics": pipeline["metrics"] + remembered})
 
     assert (run.outcome["events"], run.late, run.rejects) == (19_998, [], [])
     compared = compare(database, pipeline, run)
     inside, asked = compared.bounds("sizes")
     assert asked > 400 and inside >= 0.98 * asked
+    (hosts,) = database.execute("SELECT count(DISTINCT host) FROM events").fetchone()
+    new = {name: sum(r["new"] for r in run.of(name)) for name in ("hosts", "hosts_exactly")}
+    assert new["hosts_exactly"] == hosts > 1_500
+    assert 0.99 * hosts - 3 * (0.01 * hosts) ** 0.5 <= new["hosts"] <= hosts
+    assert {sum(r["new"] + r["returning"] for r in run.of(name)) for name in new} == {19_998}
     # What the data set's own description says of both files together.
     assert sum(r["value"] for r in run.of("traffic")) == 246_472_942 + 179_517_299
     by_response = {}

@@ -250,8 +250,8 @@ def test_the_table_of_kinds_has_every_kind_and_says_whether_it_is_exact() -> Non
     rows = {codes(row[0])[0]: row for row in table("kind", "answers", "how", "confidence")}
     assert set(rows) == set(all_kinds())
     for name, kind in all_kinds().items():
-        assert ("exact" in rows[name][2]) == kind.exact, name
-        assert not kind.exact or rows[name][3] == "1", name
+        assert ("exact" in rows[name][2]) == kind.always_exact, name
+        assert not kind.always_exact or rows[name][3] == "1", name
 
 
 def test_every_function_of_expressions_is_named_and_every_example_compiles() -> None:

@@ -33,7 +33,7 @@ def plan(metrics: list[dict[str, Any]] | None = None, **event: Any) -> dict[str,
 
 
 def ingest_of(given: dict[str, Any], format: str = "json") -> Ingest:
-    return Ingest(Plan.model_validate(given), format, True, True)
+    return Ingest(Plan.model_validate(given), format, True, True, False)
 
 
 def source(

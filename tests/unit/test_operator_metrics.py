@@ -226,3 +226,27 @@ def test_labelled_counters_are_summed_in_requests_that_flink_takes() -> None:
     assert Rest("").counters("j", ("results", "late")) == {"results": 300}
     assert 1 < len(asked) < 6 and max(map(len, asked)) < 4000
     assert [i for path in asked for i in path.partition("?get=")[2].split(",")] == ids
+
+
+@pytest.mark.parametrize(
+    ("options", "least", "bytes_each"), [({"capacity": 1500}, 1470, 1), ({"exact": True}, 1500, 16)]
+)
+def test_values_that_are_remembered_are_counted_with_their_state_and_their_false_positives(
+    options: dict[str, Any], least: int, bytes_each: int
+) -> None:
+    metric = {"name": "users", "kind": "first_seen", "of": "user", "windows": [{"tumbling": "1m"}]}
+    plan = PLAN.model_dump(mode="json", by_alias=True, exclude_unset=True) | {"metrics": [metric | options]}
+    running = Operators(Plan.model_validate(plan))
+    for start in (0, 500, 500):
+        running.send(*(event(f"user {n}", n / 1000) for n in range(start, start + 1000)))
+    told = running.read()
+    assert least <= told["metric=users/seen_values"] == len(running.first_seen) <= 1500
+    held = [own for shard in running.context.maps["seen"].shards.values() for own in shard.items()]
+    assert told["metric=users/seen_state_bytes"] == sum(len(key) + len(value) for key, value in held)
+    assert told["metric=users/seen_state_bytes"] > 1500 * bytes_each
+    assert (told["metric=users/seen_false_positive_ppm"] == 0) == ("exact" in options)
+    assert told["metric=users/seen_false_positive_ppm"] <= 12_000
+    assert told["partials"] == running.records
+    running.end()
+    assert sum(result["new"] for result in running.results) == len(running.first_seen)
+    assert sum(result["events"] for result in running.results) + len(running.late) == 3000

@@ -120,6 +120,7 @@ def test_every_kind_is_found_by_itself() -> None:
     assert list(all_kinds()) == [
         "count",
         "distinct",
+        "first_seen",
         "frequency",
         "last",
         "quantiles",

@@ -29,8 +29,8 @@ def hashes(exact: bool, values: np.ndarray) -> np.ndarray:
     return found if exact else found[:, 0].copy()
 
 
-def told(state: SeenState, exact: bool, values: np.ndarray, period: int = 0) -> list[int]:
-    return values[state.add(SHARD, period, hashes(exact, values))].tolist()
+def told(state: SeenState, exact: bool, values: np.ndarray, period: int = 0, oldest: int = 0) -> list[int]:
+    return values[state.add(SHARD, period, oldest, hashes(exact, values))].tolist()
 
 
 @pytest.mark.parametrize("exact", [False, True])
@@ -87,6 +87,13 @@ def test_nothing_is_written_where_nothing_is_new() -> None:
     assert held.shards[""] == before
 
 
+def test_a_period_that_is_too_old_does_not_count_although_it_is_still_there() -> None:
+    state = over(ShardedMap(), False)
+    told(state, False, np.array([1, 2]), 10)
+    assert told(state, False, np.array([1]), 20, oldest=10) == []
+    assert told(state, False, np.array([1, 2, 3]), 30, oldest=20) == [2, 3]
+
+
 @pytest.mark.parametrize("exact", [False, True])
 @pytest.mark.parametrize("restart", [False, True])
 def test_what_no_period_that_is_left_has_is_new_again(exact: bool, restart: bool) -> None:
@@ -111,6 +118,6 @@ def test_shards_know_nothing_of_each_other() -> None:
     state = SeenState(held, new, GrowingBloom.deserialize, (-1,))
     for shard in ("10", "20"):
         held.shard = shard
-        assert state.add(shard, 0, hashes(False, np.arange(5))).all()
+        assert state.add(shard, 0, 0, hashes(False, np.arange(5))).all()
         assert state.periods(shard)[0].capacity == int(shard)
     assert set(held.shards) == {"10", "20"}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from flink_job.commands.examination.finding import Finding
 from flink_job.kafka_clients.problem import BrokerProblem, KafkaProblem, TopicProblem
 from flink_job.kafka_clients.topics import partitions_of_sink, partitions_of_source
-from flink_job.pipeline.spec import OUTPUTS, Pipeline
+from flink_job.pipeline.spec import Pipeline
 from flink_job.sinks.kafka_spec import KafkaSinkSpec
 from flink_job.sinks.opening import completed
 from flink_job.sources.kafka_spec import KafkaSourceSpec
@@ -59,7 +59,7 @@ def _ends(pipeline: Pipeline) -> Iterator[tuple[str, str, Mapping[str, str], Cal
     source = pipeline.source
     if isinstance(source, KafkaSourceSpec):
         yield "source", source.brokers, source.properties, lambda: _of_source(source)
-    for output in OUTPUTS:
+    for output in pipeline.outputs():
         spec = getattr(pipeline.sinks, output)
         if isinstance(spec, KafkaSinkSpec):
             whole, is_results = completed(spec, pipeline), output == "results"

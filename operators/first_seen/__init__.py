@@ -1,0 +1,1 @@
+"""Remembering values: which events are the first of theirs."""

@@ -1,0 +1,52 @@
+"""The first-seen operator in Flink: gives the runners their state and clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pyflink.common import Row, Types
+from pyflink.datastream import KeyedProcessFunction, OutputTag, RuntimeContext
+
+from operators.first_seen.first_seen import FirstSeenEvent, FirstSeenRunner
+from operators.first_seen.gauges import SeenGauges
+from operators.ingest.seen_records import seen_stream
+from operators.plan import Plan
+from operators.records import decode_seen, stream_of
+from state import descriptors
+
+FIRST_SEEN = OutputTag("first-seen", Types.STRING())
+
+
+class FirstSeenFunction(KeyedProcessFunction):
+    """Remembers the values of all metrics of kind `first_seen`; keyed by metric and shard of the value.
+
+    Records for the windows come out, first events of values in the side output `FIRST_SEEN` as JSON text.
+
+    Args:
+        plan_json: the plan, as JSON.
+    """
+
+    def __init__(self, plan_json: str) -> None:
+        """Keep what is shipped to the workers."""
+        self._plan_json = plan_json
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        """Build the runners over this operator's state."""
+        seen = runtime_context.get_map_state(descriptors.SEEN)
+        self._runners: dict[str, FirstSeenRunner] = {}
+        for metric in Plan.model_validate_json(self._plan_json).resolved_metrics():
+            if metric.seen is not None:
+                runner = FirstSeenRunner(metric, seen)
+                SeenGauges(runtime_context.get_metrics_group(), metric.name, runner.state)
+                self._runners[seen_stream(metric)] = runner
+
+    def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator:
+        """Take one record."""
+        shard = ctx.get_current_key()
+        runner = self._runners[stream_of(shard)]
+        watermark_ms = ctx.timer_service().current_watermark()
+        for output in runner.on_record(shard, decode_seen(value[1]), watermark_ms):
+            if isinstance(output, FirstSeenEvent):
+                yield FIRST_SEEN, output.text.decode()
+            else:
+                yield Row(*output)
