@@ -11,7 +11,6 @@ milliseconds, i64 bytes of the base, i64 bytes of its deltas, i64 how many they 
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -77,43 +76,56 @@ class TimeIndex:
             BadData: where the bytes are not an index of this version or are cut short.
         """
         self._held = held
-        self._rows: list[Stored] = []
         data = held.get(_INDEX)
-        if data is not None:
-            body = data[len(_MAGIC) :]
-            if data[: len(_MAGIC)] != _MAGIC or not body or len(body) % (8 * _WORDS):
-                raise BadData(f"expected an index by time that begins with {_MAGIC!r}, got {data[:4]!r}")
-            self._rows = [Stored(*row) for row in np.frombuffer(body, "<i8").reshape(-1, _WORDS).tolist()]
-        self.times = [row.time_ms for row in self._rows]
+        if data is None:
+            self._rows = np.empty((0, _WORDS), "<i8")
+            return
+        body = len(data) - len(_MAGIC)
+        if data[: len(_MAGIC)] != _MAGIC or body <= 0 or body % (8 * _WORDS):
+            raise BadData(f"expected an index by time that begins with {_MAGIC!r}, got {data[:4]!r}")
+        # A view: there may be thousands of times, of which one is asked for.
+        self._rows = np.frombuffer(data, "<i8", offset=len(_MAGIC)).reshape(-1, _WORDS)
+
+    @property
+    def times(self) -> list[int]:
         """All times, ascending, in milliseconds."""
+        return self._rows[:, 0].tolist()
 
     def find(self, time_ms: int) -> Stored | None:
         """Return what is stored of this time, None where nothing is."""
-        at = bisect_left(self.times, time_ms)
-        return self._rows[at] if at < len(self.times) and self.times[at] == time_ms else None
+        at = self._place(time_ms)
+        return Stored(*self._rows[at].tolist()) if self._is_at(at, time_ms) else None
 
     def put(self, row: Stored) -> None:
         """Add a row, or put it in the place of the one of its time; and write the index."""
-        at, there = bisect_left(self.times, row.time_ms), bisect_right(self.times, row.time_ms)
-        if self._rows[at:there] == [row]:
+        at = self._place(row.time_ms)
+        if not self._is_at(at, row.time_ms):
+            self._rows = np.insert(self._rows, at, 0, axis=0)
+        elif Stored(*self._rows[at].tolist()) == row:
             return
-        self._rows[at:there] = [row]
+        else:
+            self._rows = self._rows.copy()
+        self._rows[at] = row.time_ms, row.base_bytes, row.delta_bytes, row.deltas
         self._write()
 
     def remove(self, time_ms: int) -> None:
         """Forget the row of this time, which is there; and write the index."""
-        del self._rows[self.times.index(time_ms)]
+        self._rows = np.delete(self._rows, self._place(time_ms), axis=0)
         self._write()
-
-    def _write(self) -> None:
-        self.times = [row.time_ms for row in self._rows]
-        if not self._rows:
-            self._held.remove(_INDEX)
-            return
-        rows = [(row.time_ms, row.base_bytes, row.delta_bytes, row.deltas) for row in self._rows]
-        self._held.put(_INDEX, _MAGIC + np.array(rows, "<i8").tobytes())
 
     @staticmethod
     def bytes_held(held: ByteMap) -> int:
         """Return how many bytes the index of a map takes in state."""
         return len(held.get(_INDEX) or b"")
+
+    def _place(self, time_ms: int) -> int:
+        return int(np.searchsorted(self._rows[:, 0], time_ms))
+
+    def _is_at(self, at: int, time_ms: int) -> bool:
+        return at < len(self._rows) and int(self._rows[at, 0]) == time_ms
+
+    def _write(self) -> None:
+        if len(self._rows):
+            self._held.put(_INDEX, _MAGIC + self._rows.tobytes())
+        else:
+            self._held.remove(_INDEX)

@@ -36,7 +36,7 @@ class FirstSeen(Kind):
     capacity: int | None = Field(None, ge=1, le=MAX_CAPACITY)
     rate: float = Field(0.01, ge=0.00001, le=0.5)
     exact: bool = False
-    value_shards: int = Field(16, ge=1, le=1024)
+    value_shards: int = Field(8, ge=1, le=1024)
     takes_sessions: ClassVar[bool] = False
     takes_lists: ClassVar[bool] = False
 

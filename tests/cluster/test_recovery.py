@@ -33,7 +33,13 @@ PIPELINE: dict[str, Any] = {
         {"name": "users", "kind": "distinct", "of": "u", "windows": [{"tumbling": "7m"}]},
         {"name": "spread", "kind": "quantiles", "of": "v", "at": [0.5], "windows": [{"tumbling": "20m"}]},
         {"name": "visits", "kind": "count", "by": ["u"], "windows": [{"session": "40s"}]},
-        {"name": "newcomers", "kind": "first_seen", "of": "u", "windows": [{"tumbling": "10m"}]},
+        {
+            "name": "newcomers",
+            "kind": "first_seen",
+            "of": "u",
+            "value_shards": 2,
+            "windows": [{"tumbling": "10m"}],
+        },
     ],
     "sinks": {name: {"type": "file", "path": name} for name in ("results", "late", "rejects", "first_seen")},
 }
