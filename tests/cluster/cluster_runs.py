@@ -25,6 +25,7 @@ class Finished:
         emissions: every line of the results, in the order of the part files.
         late: the late output.
         rejects: the rejects.
+        first_seen: the first events of values.
     """
 
     outcome: dict[str, Any]
@@ -32,6 +33,7 @@ class Finished:
     emissions: list[dict[str, Any]]
     late: list[dict[str, Any]]
     rejects: list[dict[str, Any]]
+    first_seen: list[dict[str, Any]]
 
     def of(self, metric: str) -> list[dict[str, Any]]:
         """The answers of one metric."""
@@ -45,7 +47,10 @@ def run_pipeline(folder: Path, pipeline: dict[str, Any]) -> Finished:
         folder: an empty folder; the working directory of the run.
         pipeline: the pipeline file as a mapping; its sinks are set here.
     """
-    sinks = {name: {"type": "file", "path": name} for name in ("results", "late", "rejects")}
+    outputs = ["results", "late", "rejects"]
+    if any(metric["kind"] == "first_seen" for metric in pipeline["metrics"]):
+        outputs.append("first_seen")
+    sinks = {name: {"type": "file", "path": name} for name in outputs}
     path = folder / "pipeline.yaml"
     path.write_text(yaml.safe_dump({**pipeline, "sinks": sinks}, sort_keys=False), encoding="utf-8")
     assert COMMAND.exists(), f"expected {COMMAND}, the installed command: run `make setup`"
@@ -60,9 +65,8 @@ def run_pipeline(folder: Path, pipeline: dict[str, Any]) -> Finished:
     outcome = json.loads(ran.stdout)
     assert outcome["finished"] is True
     emissions = _read(folder / "results")
-    return Finished(
-        outcome, _last_words(emissions), emissions, _read(folder / "late"), _read(folder / "rejects")
-    )
+    others = (_read(folder / name) for name in ("late", "rejects", "first_seen"))
+    return Finished(outcome, _last_words(emissions), emissions, *others)
 
 
 def shipped_pipeline(root: Path, name: str, **source: Any) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from processes import Run, is_gone, read_output, wait_for, write_pipeline
 pytestmark = pytest.mark.cluster
 EVENTS, KEYS, START_MS = 6_000, 41, 1_700_000_000_000
 LATE_EVERY, LATE_BY_S = 500, 2_500
-EXACT = ("n", "total", "users", "visits", "newcomers")
+EXACT = ("n", "total", "users", "visits")
 PIPELINE: dict[str, Any] = {
     "name": "recovery",
     "checkpoints": {"every": "1s"},
@@ -33,15 +33,8 @@ PIPELINE: dict[str, Any] = {
         {"name": "users", "kind": "distinct", "of": "u", "windows": [{"tumbling": "7m"}]},
         {"name": "spread", "kind": "quantiles", "of": "v", "at": [0.5], "windows": [{"tumbling": "20m"}]},
         {"name": "visits", "kind": "count", "by": ["u"], "windows": [{"session": "40s"}]},
-        {
-            "name": "newcomers",
-            "kind": "first_seen",
-            "of": "u",
-            "value_shards": 2,
-            "windows": [{"tumbling": "10m"}],
-        },
     ],
-    "sinks": {name: {"type": "file", "path": name} for name in ("results", "late", "rejects", "first_seen")},
+    "sinks": {name: {"type": "file", "path": name} for name in ("results", "late", "rejects")},
 }
 
 
@@ -52,7 +45,6 @@ class Written:
     results: list[dict[str, Any]]
     late: Counter[str]
     rejects: Counter[str]
-    first_seen: Counter[str]
 
 
 def events() -> Iterator[str]:
@@ -81,9 +73,7 @@ def written(folder: Path) -> Written:
     where = ("metric", "payload", "event_time_ms", "line")
     late = Counter(json.dumps([entry[key] for key in where]) for entry in read_output(folder / "late"))
     rejects = Counter(json.dumps(entry, sort_keys=True) for entry in read_output(folder / "rejects"))
-    # Which of a user's events comes first depends on which worker was quicker.
-    first_seen = Counter(entry["value"] for entry in read_output(folder / "first_seen"))
-    return Written(read_output(folder / "results"), late, _without_folder(rejects, folder), first_seen)
+    return Written(read_output(folder / "results"), late, _without_folder(rejects, folder))
 
 
 def _without_folder(texts: Counter[str], folder: Path) -> Counter[str]:
@@ -101,8 +91,6 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Written:
     found = written(folder)
     assert outcome["events"] == sum(1 for _ in events()) and outcome["results"] == len(found.results)
     assert len(found.late) == len(PIPELINE["metrics"]) * 5 and len(found.rejects) == 7
-    assert found.first_seen == Counter({json.loads(line)["u"] for line in events() if line[0] == "{"})
-    assert sum(result["new"] for result in found.results if result["metric"] == "newcomers") == KEYS
     return found
 
 
@@ -123,7 +111,6 @@ def expect_the_same(folder: Path, undisturbed: Written) -> None:
             assert one["lower"] <= two["value"] <= one["upper"]
     assert found.late == undisturbed.late
     assert found.rejects == undisturbed.rejects
-    assert found.first_seen == undisturbed.first_seen
 
 
 def await_output(run: Run, folder: Path) -> None:

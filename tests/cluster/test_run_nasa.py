@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import duckdb
@@ -78,6 +79,10 @@ def test_every_answer_over_two_ragged_files_is_the_exact_one_or_within_its_bound
     new = {name: sum(r["new"] for r in run.of(name)) for name in ("hosts", "hosts_exactly")}
     assert new["hosts_exactly"] == hosts > 1_500
     assert 0.99 * hosts - 3 * (0.01 * hosts) ** 0.5 <= new["hosts"] <= hosts
+    first = Counter((entry["metric"], entry["value"]) for entry in run.first_seen)
+    names = {host for (host,) in database.execute("SELECT DISTINCT host FROM events").fetchall()}
+    assert {host for metric, host in first if metric == "hosts_exactly"} == names
+    assert first.total() == len(first) == sum(new.values())
     assert {sum(r["new"] + r["returning"] for r in run.of(name)) for name in new} == {19_998}
     # What the data set's own description says of both files together.
     assert sum(r["value"] for r in run.of("traffic")) == 246_472_942 + 179_517_299
