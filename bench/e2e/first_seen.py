@@ -65,6 +65,8 @@ def first_seen(stage: Stage, report: Report, events: int) -> None:
         )
         if told:
             own = found.seen_bytes / USERS
+            if not own:
+                raise RuntimeError(f"{name}: nothing is told of the state in which values are remembered")
             truth.append((name, told[0], 100 * (1 - told[0] / USERS), own))
             if bytes_a_user is not None:
                 report.verdict(

@@ -18,7 +18,7 @@ from flink_job.cluster.failures import reason_of
 from flink_job.cluster.rest import FlinkRest
 from flink_job.standalone.cluster import FlinkCluster
 
-FILTER = "*:numRecordsIn,rows"
+FILTER = "*:numRecordsIn,rows,seen_state_bytes"
 """The only metrics that TaskManagers serve, so that to ask costs little."""
 
 FIRST, LAST = 0.5, 0.95
