@@ -123,13 +123,30 @@ class Bloom:
         Raises:
             BadArgument: another shape or type.
         """
-        fresh = ~self.contains_many(words)
-        candidates = np.flatnonzero(fresh)
-        _, firsts = np.unique(words[candidates], return_index=True)
-        fresh[:] = False
-        fresh[candidates[firsts]] = True
-        self._set(words[fresh])
+        fresh = first_places(words, self.contains_many(words))
+        self.insert_many(words[fresh])
         return fresh
+
+    def insert_many(self, words: np.ndarray) -> None:
+        """Add values by their hashes.
+
+        Args:
+            words: `(n,) uint64`, the first word of each value's hash.
+
+        Raises:
+            BadArgument: another shape or type.
+        """
+        check_words(words)
+        word, step, rows = words, _steps(words), []
+        for _ in range(self.num_hashes):
+            places = self._places(word)
+            rows.append(places[~self._are_set(places)])
+            word = word + step
+        places = np.concatenate(rows)
+        places.sort()
+        first = np.ones(len(places), dtype=bool)
+        first[1:] = places[1:] != places[:-1]
+        self._raise_bits(places[first])
 
     def contains_many(self, words: np.ndarray) -> np.ndarray:
         """Tell which values were added.
@@ -238,19 +255,6 @@ class Bloom:
         filled._raise_bits(places)
         return filled
 
-    def _set(self, words: np.ndarray) -> None:
-        """Set the bits of values."""
-        word, step, rows = words, _steps(words), []
-        for _ in range(self.num_hashes):
-            places = self._places(word)
-            rows.append(places[~self._are_set(places)])
-            word = word + step
-        places = np.concatenate(rows)
-        places.sort()
-        first = np.ones(len(places), dtype=bool)
-        first[1:] = places[1:] != places[:-1]
-        self._raise_bits(places[first])
-
     def _raise_bits(self, places: np.ndarray) -> None:
         """Set bits that are clear, each named once."""
         # Adding sets a bit that is clear, and numpy adds at places much faster than it ors.
@@ -284,6 +288,23 @@ class Bloom:
         left = zeros / self.num_bits
         deviation = math.sqrt(self.num_bits * max(0.0, left - (1.0 + load) * left * left))
         return self._members(zeros - num_std_dev * deviation)
+
+
+def first_places(words: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """Return where each value that was not found comes first.
+
+    Args:
+        words: `(n,) uint64`, a word of each value's hash.
+        found: which of them were, `(n,) bool`.
+
+    Returns:
+        `(n,) bool`.
+    """
+    missing = np.flatnonzero(~found)
+    _, firsts = np.unique(words[missing], return_index=True)
+    first = np.zeros(len(words), dtype=bool)
+    first[missing[firsts]] = True
+    return first
 
 
 def check_words(words: np.ndarray) -> None:

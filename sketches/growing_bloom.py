@@ -31,7 +31,7 @@ import struct
 
 import numpy as np
 
-from sketches.bloom import Bloom, check_words
+from sketches.bloom import Bloom, check_words, first_places
 from sketches.codec import Family, decode, encode
 from sketches.errors import BadArgument, BadData
 from sketches.hashing import SEED, seed_hash
@@ -116,23 +116,18 @@ class GrowingBloom:
         Raises:
             BadArgument: another shape or type, or more values than filters can be made for.
         """
-        fresh = ~self.contains_many(words)
-        candidates = np.flatnonzero(fresh)
-        _, firsts = np.unique(words[candidates], return_index=True)
-        left = np.sort(candidates[firsts])
-        fresh[:] = False
+        fresh = first_places(words, self.contains_many(words))
+        left = words[fresh]
         while len(left):
             room = self.capacity - self.members
             if not room:
                 self._grow()
                 continue
             rate = self.false_positive_rate
-            new = self._filters[-1].add_many(words[left[:room]])
-            fresh[left[:room][new]] = True
-            added = int(new.sum())
-            self._added[-1] += added
-            self._missed += added * rate / (1.0 - rate)
-            left = left[room:]
+            new, left = left[:room], left[room:]
+            self._filters[-1].insert_many(new)
+            self._added[-1] += len(new)
+            self._missed += len(new) * rate / (1.0 - rate)
         return fresh
 
     def contains_many(self, words: np.ndarray) -> np.ndarray:
