@@ -5,17 +5,21 @@ from __future__ import annotations
 from pydantic import TypeAdapter
 from pyflink.common import Types
 from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironment
-from pyflink.table import Schema, StreamTableEnvironment
+from pyflink.table import DataTypes, Schema, StreamTableEnvironment
 from pyflink.table.expressions import col
+from pyflink.table.types import _to_java_data_type as java_type
 from pyflink.table.udf import udf
 
 from flink_job import uids
+from flink_job.pipeline.spec import ENRICHED as ENRICHED_OUTPUT
 from flink_job.pipeline.spec import FIRST_SEEN as FIRST_SEEN_OUTPUT
 from flink_job.pipeline.spec import Pipeline
 from flink_job.sinks.sink import Sink
 from flink_job.sources.source import Source
+from operators.enrich.enrich_function import EnrichFunction, RunningFunction
 from operators.first_seen.first_seen_function import FIRST_SEEN, FirstSeenFunction
 from operators.ingest.ingest_function import (
+    ENRICH,
     ENVELOPE_TYPE,
     RECORD_TYPE,
     REJECTS,
@@ -26,6 +30,8 @@ from operators.ingest.ingest_function import (
 )
 from operators.parsing import FormatSpec
 from operators.windows.window_function import LATE, WindowFunction
+
+_ALL, _BLOCKS = "all", "blocks"
 
 
 def build(
@@ -67,8 +73,30 @@ def build(
     sinks["results"].attach(results, uids.RESULTS)
     sinks["late"].attach(results.get_side_output(LATE), uids.LATE)
     sinks["rejects"].attach(records.get_side_output(REJECTS), uids.REJECTS)
+    if pipeline.enrich is not None:
+        sinks[ENRICHED_OUTPUT].attach(_enriched(pipeline, records, t_env), uids.ENRICHED)
     if "totals" in sinks:
         sinks["totals"].attach(records.get_side_output(TOTALS), uids.TOTALS)
+
+
+def _enriched(pipeline: Pipeline, records: DataStream, t_env: StreamTableEnvironment) -> DataStream:
+    """Return the stream of enriched events as JSON lines.
+
+    Up to the last step events travel a record at a time, in columns and then as a block of lines, which the
+    JVM takes apart.
+    """
+    plan = pipeline.plan_json()
+    annotated = records.get_side_output(ENRICH).key_by(lambda _: _ALL, key_type=Types.STRING())
+    annotated = annotated.process(RunningFunction(plan), RECORD_TYPE).uid(uids.RUNNING).name("running")
+    blocks = _by_shard(annotated).process(EnrichFunction(plan), Types.STRING())
+    blocks = blocks.uid(uids.ENRICH).name("enrich")
+    uids.name_table_operators(t_env, uids.ENRICHED_LINES)
+    t_env.create_temporary_view(_BLOCKS, blocks)
+    lines = t_env.sql_query(
+        f"SELECT line FROM {_BLOCKS} CROSS JOIN UNNEST(SPLIT(f0, U&'\\000A')) AS apart(line)"
+    )
+    # What PyFlink has no call for: a stream of bare texts, not of rows of one column.
+    return DataStream(t_env._j_tenv.toDataStream(lines._j_table, java_type(DataTypes.STRING())))
 
 
 def _by_shard(records: DataStream) -> KeyedStream:

@@ -19,6 +19,10 @@ LATE = "late"
 REJECTS = "rejects"
 TOTALS = "totals"
 FIRST_EVENTS = "first-events"
+RUNNING = "running"
+ENRICH = "enrich"
+ENRICHED_LINES = "enriched-lines"
+ENRICHED = "enriched"
 
 
 def name_table_operators(t_env: StreamTableEnvironment, uid: str, numbered: bool = False) -> None:

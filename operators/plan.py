@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from operators.durations import DurationMs
+from operators.enrich.enrich_spec import EnrichSpec
 from operators.events.event import EventSpec
 from operators.metric import Metric, MetricSpec, resolve_metric
 
 
 class Plan(BaseModel):
-    """The keys `name`, `event`, `allowed_lateness`, `emit_every` and `metrics` of a pipeline file."""
+    """The keys `name`, `event`, `allowed_lateness`, `emit_every`, `metrics` and `enrich` of a pipeline file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_-]{0,63}$")]
@@ -20,6 +22,7 @@ class Plan(BaseModel):
     allowed_lateness: DurationMs = Field("0s", validate_default=True)
     emit_every: Annotated[DurationMs, Field(gt=0)] | None = None
     metrics: Annotated[tuple[MetricSpec, ...], Field(min_length=1)]
+    enrich: EnrichSpec | None = None
 
     @model_validator(mode="after")
     def _metrics_fit_the_event(self) -> Plan:
@@ -29,18 +32,20 @@ class Plan(BaseModel):
             raise ValueError(f"metrics: expected different names, got {twice!r} twice")
         self.resolved_metrics()
         self.event_with_checks()
+        if self.enrich is not None:
+            _named("enrich", lambda: self.enrich.condition(self.event.column_types()))
         return self
 
     def resolved_metrics(self) -> tuple[Metric, ...]:
         """Return the metrics, checked against the columns, with all defaults filled in."""
         columns = self.event.column_types()
-        resolved = []
-        for spec in self.metrics:
-            try:
-                resolved.append(resolve_metric(spec, columns, self.allowed_lateness, self.emit_every))
-            except ValueError as problem:
-                raise ValueError(f"metrics.{spec.name}.{problem}") from problem
-        return tuple(resolved)
+        return tuple(
+            _named(
+                f"metrics.{spec.name}",
+                lambda spec=spec: resolve_metric(spec, columns, self.allowed_lateness, self.emit_every),
+            )
+            for spec in self.metrics
+        )
 
     def event_with_checks(self) -> EventSpec:
         """Return the event section with what the metrics demand of an event added to its checks."""
@@ -51,3 +56,10 @@ class Plan(BaseModel):
         ]
         checks = (*self.event.checks, *(check for check in dict.fromkeys(demanded)))
         return self.event.model_copy(update={"checks": checks})
+
+
+def _named(key: str, make: Callable[[], object]) -> object:
+    try:
+        return make()
+    except ValueError as problem:
+        raise ValueError(f"{key}.{problem}") from problem

@@ -90,6 +90,51 @@ class SeenRecord(msgspec.Struct, array_like=True, tag="seen1"):
     origin: bytes
 
 
+class EnrichRecord(msgspec.Struct, array_like=True, tag="enrich1"):
+    """The events of one batch that are to be enriched and whose users are of one shard.
+
+    Attributes:
+        frame: the events, an Arrow IPC stream.
+        users: the two words of each different user's hash, u64 little-endian.
+        owners: the number of each event's user, i32 little-endian, -1 where it has none.
+        times: the time of each event in milliseconds, i64 little-endian.
+        actions: the different actions.
+        action_codes: the number of each event's action, i32 little-endian, -1 where it has none; empty where
+            actions are not counted.
+        values: what each event adds to its action's total, f64 little-endian; empty where nothing is added up.
+    """
+
+    frame: bytes
+    users: bytes
+    owners: bytes
+    times: bytes
+    actions: list[str]
+    action_codes: bytes
+    values: bytes
+
+
+class AnnotatedRecord(msgspec.Struct, array_like=True, tag="annotated1"):
+    """An `EnrichRecord` with the running estimates by then.
+
+    Attributes:
+        frame: as there, and so are all others up to `action_codes`.
+        counts: how often each event's action came, it included, i64 little-endian.
+        totals: the total of each event's action, f64 little-endian, NaN where it is not kept; empty where
+            nothing is added up.
+        unique_users: the estimate of different users.
+    """
+
+    frame: bytes
+    users: bytes
+    owners: bytes
+    times: bytes
+    actions: list[str]
+    action_codes: bytes
+    counts: bytes
+    totals: bytes
+    unique_users: int
+
+
 class Envelope(msgspec.Struct, array_like=True, tag="envelope1"):
     """All that one ingest call made.
 
@@ -114,6 +159,8 @@ Record = Beat | SliceRecord | SessionRecord
 encode = msgspec.msgpack.Encoder().encode
 decode_record = msgspec.msgpack.Decoder(Record).decode
 decode_seen = msgspec.msgpack.Decoder(SeenRecord).decode
+decode_enrich = msgspec.msgpack.Decoder(EnrichRecord).decode
+decode_annotated = msgspec.msgpack.Decoder(AnnotatedRecord).decode
 decode_envelope = msgspec.msgpack.Decoder(Envelope).decode
 decode_reason = msgspec.json.Decoder(RejectReason).decode
 

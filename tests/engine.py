@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 from operators.first_seen.first_seen import FirstSeenEvent, FirstSeenRunner
+from operators.first_seen.seen_shards import SeenShards
 from operators.ingest.ingest import Ingest
 from operators.ingest.partials import session_stream
 from operators.ingest.seen_records import seen_stream
@@ -106,8 +107,11 @@ class Engine:
             self._event_timers, self._clock_timers = set(snapshot.event_timers), set(snapshot.clock_timers)
         self.ingest = Ingest(self.plan, format, False, follow and snapshot is None, True)
         self._runners = dict(self._build(with_sketch))
+        types = self.plan.event.column_types()
         self._seen_runners = {
-            seen_stream(metric): FirstSeenRunner(metric, self.maps["seen"])
+            seen_stream(metric): FirstSeenRunner(
+                metric, SeenShards(metric.seen, metric.seen.of, types[metric.seen.of], self.maps["seen"])
+            )
             for metric in self.plan.resolved_metrics()
             if metric.seen is not None
         }

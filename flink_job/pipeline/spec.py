@@ -18,7 +18,7 @@ from operators.plan import Plan
 
 RUNS_FOLDER = Path(".sketchstream")
 OUTPUTS = ("results", "late", "rejects")
-FIRST_SEEN = "first_seen"
+FIRST_SEEN, ENRICHED = "first_seen", "enriched"
 _LONGEST_INTERVAL_MS = 5 * 60_000
 """Between checkpoints with Kafka sinks: their transactions end after 15 minutes, restarts included."""
 
@@ -38,7 +38,7 @@ class Checkpoints(BaseModel):
 
 
 class Sinks(BaseModel):
-    """Where results, late events and rejects go; and the first events of values, if they are wanted."""
+    """Where results, late events and rejects go; the first events of values and enriched ones, if wanted."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     results: Annotated[
@@ -47,13 +47,14 @@ class Sinks(BaseModel):
     late: SinkSpec | None = None
     rejects: SinkSpec | None = None
     first_seen: SinkSpec | None = None
+    enriched: SinkSpec | None = None
 
 
 class Pipeline(Plan):
     """A pipeline file.
 
-    Late events and rejects go to the run's own folder, `.sketchstream/<name>`, where no sink is named for
-    them.
+    Late, rejected and enriched events go to the run's own folder, `.sketchstream/<name>`, where no sink is
+    named for them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", title="sketchstream pipeline")
@@ -75,6 +76,8 @@ class Pipeline(Plan):
             raise ValueError("event.time: kafka_timestamp needs a source of type kafka")
         if self.sinks.first_seen is not None and not self.remembers():
             raise ValueError("sinks.first_seen: needs a metric of kind first_seen")
+        if self.sinks.enriched is not None and self.enrich is None:
+            raise ValueError("sinks.enriched: needs a section enrich")
         for output in self.outputs():
             sink = getattr(self.sinks, output)
             if not isinstance(sink, KafkaSinkSpec):
@@ -91,7 +94,8 @@ class Pipeline(Plan):
 
     def outputs(self) -> tuple[str, ...]:
         """Return the names of all outputs that the job has."""
-        return OUTPUTS if self.sinks.first_seen is None else (*OUTPUTS, FIRST_SEEN)
+        wanted = {FIRST_SEEN: self.sinks.first_seen is not None, ENRICHED: self.enrich is not None}
+        return (*OUTPUTS, *(output for output, is_wanted in wanted.items() if is_wanted))
 
     def remembers(self) -> bool:
         """Return whether a metric is of kind `first_seen`."""

@@ -9,6 +9,7 @@ from pyflink.datastream import KeyedProcessFunction, OutputTag, RuntimeContext
 
 from operators.first_seen.first_seen import FirstSeenEvent, FirstSeenRunner
 from operators.first_seen.gauges import SeenGauges
+from operators.first_seen.seen_shards import SeenShards
 from operators.ingest.seen_records import seen_stream
 from operators.plan import Plan
 from operators.records import decode_seen, stream_of
@@ -34,11 +35,14 @@ class FirstSeenFunction(KeyedProcessFunction):
         """Build the runners over this operator's state."""
         seen = runtime_context.get_map_state(descriptors.SEEN)
         self._runners: dict[str, FirstSeenRunner] = {}
-        for metric in Plan.model_validate_json(self._plan_json).resolved_metrics():
+        plan = Plan.model_validate_json(self._plan_json)
+        types = plan.event.column_types()
+        for metric in plan.resolved_metrics():
             if metric.seen is not None:
-                runner = FirstSeenRunner(metric, seen)
-                SeenGauges(runtime_context.get_metrics_group(), metric.name, runner.state)
-                self._runners[seen_stream(metric)] = runner
+                column = metric.seen.of
+                shards = SeenShards(metric.seen, column, types[column], seen)
+                SeenGauges(runtime_context.get_metrics_group(), metric.name, shards.state)
+                self._runners[seen_stream(metric)] = FirstSeenRunner(metric, shards)
 
     def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator:
         """Take one record."""

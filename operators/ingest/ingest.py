@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 
 from operators.batch.event_batch import EventBatch
+from operators.enrich.enrich_records import EnrichRecords
 from operators.events.event_columns import EventColumns
 from operators.ingest.partials import MetricPartials, session_stream
 from operators.ingest.seen_records import SeenRecords
@@ -48,6 +49,7 @@ class Ingest:
             MetricPartials(metric) if metric.seen is None else SeenRecords(metric, tell_first_seen)
             for metric in metrics
         ]
+        self._enrich = None if plan.enrich is None else EnrichRecords(plan.enrich, event.column_types())
         self._watermarks = PartitionWatermarks(
             event.out_of_orderness,
             event.idle_timeout,
@@ -82,6 +84,8 @@ class Ingest:
         records = self._due_beats(now_ms)
         for metric in self._metrics:
             records.extend(metric.records(batch, late_before_ms, raw, _origin(source)))
+        if self._enrich is not None:
+            records.extend(self._enrich.records(batch))
         rejects = [_reject(source, r.row, r.index, r.reason, r.detail) for r in parsed.rejects]
         for refused in prepared.rejected:
             number = None if parsed.index is None else int(parsed.index[refused.row])

@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 from pydantic import TypeAdapter
 
+from operators.enrich.enrich_records import is_enrich_stream
 from operators.events.event_time import MIN_TIME_MS
 from operators.ingest.gauges import ExplodeGauges, IngestGauges
 from operators.ingest.ingest import Ingest
@@ -34,6 +35,7 @@ ENVELOPE_TYPE = DataTypes.ROW(
 )
 RECORD_TYPE = Types.ROW([Types.STRING(), Types.PRIMITIVE_ARRAY(Types.BYTE())])
 SEEN = OutputTag("seen", RECORD_TYPE)
+ENRICH = OutputTag("enrich", RECORD_TYPE)
 REJECTS = OutputTag("rejects", Types.STRING())
 TOTALS = OutputTag("totals", Types.STRING())
 _FIRST_START_MS = 60_000
@@ -97,7 +99,7 @@ class IngestFunction(ScalarFunction):
 class Explode(ProcessFunction):
     """Unpacks envelopes: records for the window operator, rejects in the side output `REJECTS`.
 
-    Records for the first-seen operator are in the side output `SEEN`. How many events each envelope is of,
+    Records for the first-seen operator are in the side output `SEEN`, those to be enriched in `ENRICH`. How many events each envelope is of,
     and how many were rejected for which reason, goes to the side output `TOTALS` as a JSON object.
     """
 
@@ -114,8 +116,11 @@ class Explode(ProcessFunction):
         for reject in envelope.rejects:
             yield REJECTS, reject.decode()
         for key, record in envelope.records:
-            if is_seen_stream(stream_of(key)):
+            stream = stream_of(key)
+            if is_seen_stream(stream):
                 yield SEEN, Row(key, record)
+            elif is_enrich_stream(stream):
+                yield ENRICH, Row(key, record)
             else:
                 yield Row(key, record)
 

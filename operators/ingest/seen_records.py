@@ -10,6 +10,7 @@ import polars as pl
 
 from operators.batch.event_batch import EventBatch
 from operators.batch.groups import pair_codes, slice_codes
+from operators.first_seen.seen_shards import shards_of
 from operators.ingest.partials import slice_records
 from operators.ingest.selected import Raw, Selected, select
 from operators.metric import Metric
@@ -57,8 +58,7 @@ class SeenRecords:
                 yield from slice_records(self._metric, selected.only(without))
             there = np.flatnonzero(codes >= 0)
             selected, codes = selected.only(there), codes[there]
-        # The word that picks the shard is not the one that picks bits of a filter.
-        shards = (hashes[:, 1] % np.uint64(self._metric.seen.value_shards)).astype(np.int64)[codes]
+        shards = shards_of(hashes, self._metric.seen)[codes]
         order = np.argsort(shards, kind="stable")
         bounds = np.searchsorted(shards[order], np.arange(self._metric.seen.value_shards + 1)).tolist()
         for shard, (start, end) in enumerate(pairwise(bounds)):

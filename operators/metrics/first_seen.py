@@ -7,36 +7,23 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
-from pydantic import Field
-
 from operators.batch.event_batch import EventBatch
 from operators.batch.groups import Groups
-from operators.durations import DurationMs
+from operators.first_seen.remembering import Remembering
 from operators.metrics.kind import Aggregator, Fields, Kind, typed_column
-from sketches.growing_bloom import MAX_CAPACITY
 
 _PARTIAL = struct.Struct("<qq")
-_GUESSED_CAPACITY = 100_000
 
 
-class FirstSeen(Kind):
+class FirstSeen(Kind, Remembering):
     """Options of `first_seen`.
 
     `of` is a column of single values; an event is new where it is the first of its value, whatever its key,
-    among those that meet `where`. A value that no event had for `remember`, or up to a quarter longer, is new
-    again; without it a value is remembered for ever. `capacity` is how many values are expected: it makes
-    state smaller, but more may come. At most the share `rate` of new values is taken for known ones, none
-    where `exact` is true, which takes ten times as much state. `value_shards` is into how many pieces values
-    are spread; never change it for a job that goes on from a checkpoint.
+    among those that meet `where`. The other options say how values are remembered.
     """
 
     kind: Literal["first_seen"]
     of: str
-    remember: DurationMs | None = Field(None, ge=1000)
-    capacity: int | None = Field(None, ge=1, le=MAX_CAPACITY)
-    rate: float = Field(0.01, ge=0.00001, le=0.5)
-    exact: bool = False
-    value_shards: int = Field(8, ge=1, le=1024)
     takes_sessions: ClassVar[bool] = False
     takes_lists: ClassVar[bool] = False
 
@@ -44,10 +31,6 @@ class FirstSeen(Kind):
         """Return what adds up new and known values."""
         typed_column("first_seen", columns, self.of, ("string", "long", "double", "bool"))
         return FirstSeenAggregator(0.0 if self.exact else self.rate)
-
-    def expected(self) -> int:
-        """Return how many values state is made for at first."""
-        return self.capacity or _GUESSED_CAPACITY
 
 
 class FirstSeenAggregator(Aggregator):
