@@ -14,7 +14,7 @@ from operators.metric import Metric, MetricSpec, resolve_metric
 
 
 class Plan(BaseModel):
-    """The keys `name`, `event`, `allowed_lateness`, `emit_every`, `metrics` and `enrich` of a pipeline file."""
+    """The keys of a pipeline file that say what an event is and what is asked of events."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_-]{0,63}$")]

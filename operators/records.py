@@ -101,7 +101,7 @@ class EnrichRecord(msgspec.Struct, array_like=True, tag="enrich1"):
         actions: the different actions.
         action_codes: the number of each event's action, i32 little-endian, -1 where it has none; empty where
             actions are not counted.
-        values: what each event adds to its action's total, f64 little-endian; empty where nothing is added up.
+        values: what each event adds to its action's total, f64 little-endian; empty where nothing is added.
     """
 
     frame: bytes

@@ -38,12 +38,12 @@ def expect_same_shape(pipeline: Pipeline) -> None:
     counting = _counting(pipeline)
     counted = {name for name, options in before.items() if options.pop(_COUNTS, False)}
     changed = [
-        f"metrics.{name}: had emit_every or allowed_lateness when the run began, has neither now"
+        f"{name}: had emit_every or allowed_lateness when the run began, has neither now"
         for name in now
-        if name in counted and not counting[name]
+        if name in counted and not counting.get(name)
     ]
     changed += [
-        f"metrics.{name}.{key}: was {options.get(key)!r} when the run began, is {now[name].get(key)!r} now"
+        f"{name}.{key}: was {options.get(key)!r} when the run began, is {now[name].get(key)!r} now"
         for name, options in before.items()
         if name in now
         for key in sorted({*options, *now[name]})
@@ -51,22 +51,28 @@ def expect_same_shape(pipeline: Pipeline) -> None:
     ]
     if changed:
         raise PipelineProblem(
-            "--from", [f"{line}; give the metric another name, or begin afresh" for line in changed]
+            "--from", [f"{line}; give a metric another name, or begin afresh" for line in changed]
         )
 
 
 def _noted(pipeline: Pipeline) -> dict[str, dict[str, Any]]:
     counting = _counting(pipeline)
-    return {name: options | {_COUNTS: counting[name]} for name, options in _shape(pipeline).items()}
+    return {
+        name: options | {_COUNTS: counting.get(name, False)} for name, options in _shape(pipeline).items()
+    }
 
 
 def _counting(pipeline: Pipeline) -> dict[str, bool]:
     """Return by metric whether it remembers which revisions it sent."""
-    return {metric.name: metric.counts_revisions for metric in pipeline.resolved_metrics()}
+    return {f"metrics.{metric.name}": metric.counts_revisions for metric in pipeline.resolved_metrics()}
 
 
 def _shape(pipeline: Pipeline) -> dict[str, dict[str, Any]]:
-    return {
-        metric.name: metric.model_dump(mode="json", exclude=_FREE | metric.answer_options)
+    """Return the options that shape state, by the key of what has it."""
+    shape = {
+        f"metrics.{metric.name}": metric.model_dump(mode="json", exclude=_FREE | metric.answer_options)
         for metric in pipeline.metrics
     }
+    if pipeline.enrich is not None:
+        shape["enrich"] = pipeline.enrich.model_dump(mode="json")
+    return shape

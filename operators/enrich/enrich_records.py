@@ -1,4 +1,4 @@
-"""From a batch of events to records for enriching: the events themselves, as columns, by shard of their user."""
+"""From a batch of events to records for enriching: the events themselves, in columns, by shard of user."""
 
 from __future__ import annotations
 

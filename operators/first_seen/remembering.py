@@ -16,8 +16,8 @@ _GUESSED_CAPACITY = 100_000
 class History(BaseModel):
     """Values that were seen before the first event of the job.
 
-    `path` is a file or a glob that every worker can read, `.gz` is unpacked; `field` is the values' key in its
-    lines, default: the name of the column.
+    `path` is a file or a glob that every worker can read, `.gz` is unpacked; `field` is the values' key in
+    its lines, default: the name of the column.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

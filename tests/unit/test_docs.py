@@ -46,6 +46,8 @@ SECTIONS = {
     "tumbling": "Tumbling",
     "sliding": "Sliding",
     "session": "Session",
+    "enrich": "EnrichSpec",
+    "history": "History",
     "sinks": "Sinks",
     "sink file": "ResultFileSinkSpec",
     "kafka": "KafkaSourceSpec",
