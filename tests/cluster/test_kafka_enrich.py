@@ -1,0 +1,75 @@
+"""Enriched events through a real broker: each once, new exactly where its user is, also on the way 2 -> 1."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections import Counter, defaultdict
+from pathlib import Path
+from zlib import crc32
+
+import pytest
+from clusters import start, stop
+from processes import Run, wait_for, write_pipeline
+from topics import Message, make_topic, read_committed, send
+
+from flink_job.standalone.broker import Broker
+from flink_job.standalone.cluster import FlinkCluster
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(300)]
+
+EVENTS, USERS, PARTITIONS = 6_000, 700, 2
+
+
+def test_users_are_new_once_and_counts_go_on_after_a_savepoint_at_another_parallelism(
+    runs: list[Run], broker: Broker, flink_cluster: FlinkCluster, tmp_path: Path
+) -> None:
+    chance, now_ms = random.Random(3), time.time_ns() // 10**6
+    users = [f"user {chance.randrange(USERS)}" for _ in range(EVENTS)]
+    messages = [
+        Message(
+            json.dumps({"user": user, "action": "visit", "n": n, "t": now_ms}).encode(),
+            crc32(user.encode()) % PARTITIONS,
+        )
+        for n, user in enumerate(users)
+    ]
+    make_topic(broker.address, "visits", PARTITIONS)
+    write_pipeline(tmp_path, pipeline(broker.address))
+
+    send(broker.address, "visits", messages[: EVENTS // 2])
+    run = start(runs, tmp_path, flink_cluster)
+    wait_for(lambda: len(read_committed(broker.address, "enriched")) == EVENTS // 2, "half of the events")
+    stop(run)
+    send(broker.address, "visits", messages[EVENTS // 2 :])
+    last = start(runs, tmp_path, flink_cluster, "--from", "latest", "--set", "parallelism=1")
+    wait_for(lambda: len(read_committed(broker.address, "enriched")) >= EVENTS, "all events")
+    stop(last)
+
+    events = read_committed(broker.address, "enriched")
+    assert sorted(event["n"] for event in events) == list(range(EVENTS))
+    of_user: dict[str, list[int]] = defaultdict(list)
+    for event in events:
+        of_user[event["user"]].append(event["n"])
+    assert Counter(event["user"] for event in events if event["is_new_user"]) == dict.fromkeys(of_user, 1)
+    assert all(next(e for e in events if e["n"] == min(own))["is_new_user"] for own in of_user.values())
+    assert sorted(event["visit_count_est"] for event in events) == list(range(1, EVENTS + 1))
+    assert max(event["unique_users_est"] for event in events) == pytest.approx(len(of_user), rel=0.01)
+
+
+def pipeline(address: str) -> dict[str, object]:
+    outputs = {"results": "visit-results", "late": "visit-late", "rejects": "visit-rejects"}
+    outputs["enriched"] = "enriched"
+    return {
+        "name": "visits",
+        "parallelism": 2,
+        "checkpoints": {"every": "1s"},
+        "source": {"type": "kafka", "brokers": address, "topic": "visits"},
+        "event": {
+            "fields": {"user": "string", "action": "string", "n": "long", "t": "long"},
+            "time": {"field": "t", "unit": "ms"},
+        },
+        "metrics": [{"name": "n", "kind": "count", "windows": [{"tumbling": "1h"}]}],
+        "enrich": {"user": "user", "action": "action", "exact": True},
+        "sinks": {output: {"type": "kafka", "topic": t, "create": True} for output, t in outputs.items()},
+    }
