@@ -18,9 +18,11 @@ from flink_job.sinks.sink import Sink
 from flink_job.sources.source import Source
 from operators.enrich.enrich_function import EnrichFunction, RunningFunction
 from operators.first_seen.first_seen_function import FIRST_SEEN, FirstSeenFunction
+from operators.gather.gather_function import GATHER_LATE, GatherFunction
 from operators.ingest.ingest_function import (
     ENRICH,
     ENVELOPE_TYPE,
+    GATHER,
     RECORD_TYPE,
     REJECTS,
     SEEN,
@@ -41,7 +43,7 @@ def build(
     env: StreamExecutionEnvironment,
     begun_ms: int | None,
 ) -> None:
-    """Put the graph together: source, ingest, explode, first seen, windows, sinks.
+    """Put the graph together: source, ingest, explode, first seen, gather, windows, sinks.
 
     Args:
         pipeline: the pipeline.
@@ -64,6 +66,15 @@ def build(
         partials = records.union(seen)
         if FIRST_SEEN_OUTPUT in sinks:
             sinks[FIRST_SEEN_OUTPUT].attach(seen.get_side_output(FIRST_SEEN), uids.FIRST_EVENTS)
+    gathered = None
+    if pipeline.gathers():
+        gathered = (
+            _by_shard(records.get_side_output(GATHER))
+            .process(GatherFunction(pipeline.plan_json()), RECORD_TYPE)
+            .uid(uids.GATHER)
+            .name("gather")
+        )
+        partials = partials.union(gathered)
     results = (
         _by_shard(partials)
         .process(WindowFunction(pipeline.plan_json(), pipeline.with_sketches()), Types.STRING())
@@ -71,7 +82,10 @@ def build(
         .name("windows")
     )
     sinks["results"].attach(results, uids.RESULTS)
-    sinks["late"].attach(results.get_side_output(LATE), uids.LATE)
+    late = results.get_side_output(LATE)
+    if gathered is not None:
+        late = late.union(gathered.get_side_output(GATHER_LATE))
+    sinks["late"].attach(late, uids.LATE)
     sinks["rejects"].attach(records.get_side_output(REJECTS), uids.REJECTS)
     if pipeline.enrich is not None:
         sinks[ENRICHED_OUTPUT].attach(_enriched(pipeline, records, t_env), uids.ENRICHED)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from operators.durations import DurationMs
 from operators.expressions import Expression, compile_expression
+from operators.gather.gathering import Gathering
 from operators.metrics import all_kinds
 from operators.metrics.first_seen import FirstSeen
 from operators.metrics.kind import Aggregator
@@ -60,6 +61,9 @@ class Metric:
         emit_every_ms: how often open windows are reported early, by the wall clock; None for never.
         shards: how many pieces the keys are spread into.
         seen: how values are remembered; None where the kind does not ask for that.
+        gather: how events are brought together before windows count them; None where they need not be. The
+            lateness that is allowed is then that of gathering, and none is left for windows.
+        delay_ms: how far windows are behind the watermark: as long as it takes to gather what is in them.
     """
 
     name: str
@@ -74,6 +78,13 @@ class Metric:
     emit_every_ms: int | None
     shards: int
     seen: FirstSeen | None
+    gather: Gathering | None = None
+    delay_ms: int = 0
+
+    @property
+    def lateness_ms(self) -> int:
+        """How long after their time events are still taken, by windows or where they are gathered."""
+        return self.allowed_lateness_ms if self.gather is None else self.delay_ms - self.gather.span_ms
 
     @property
     def counts_revisions(self) -> bool:
@@ -115,19 +126,23 @@ def resolve_metric(
     if not spec.takes_sessions and any(isinstance(window, SessionWindow) for window in windows):
         raise ValueError(f"windows: {spec.kind} takes tumbling and sliding windows")
     over_time = tuple(window for window in windows if isinstance(window, TimeWindow))
+    aggregator, gather = spec.build(columns), spec.gathering(columns)
+    own_lateness = lateness if gather is None else 0
     return Metric(
         name=spec.name,
         kind=spec.kind,
         by=spec.by,
         exploded=multiple[0] if multiple else None,
         condition=condition,
-        grid=_named("windows", lambda: SliceGrid(over_time, lateness)) if over_time else None,
+        grid=_named("windows", lambda: SliceGrid(over_time, own_lateness)) if over_time else None,
         sessions=tuple(window for window in windows if isinstance(window, SessionWindow)),
-        aggregator=spec.build(columns),
-        allowed_lateness_ms=lateness,
+        aggregator=aggregator,
+        allowed_lateness_ms=own_lateness,
         emit_every_ms=emit_every_ms if spec.emit_every is None else spec.emit_every,
         shards=spec.shards or (KEYED_SHARDS if spec.by else 1),
         seen=spec if isinstance(spec, FirstSeen) else None,
+        gather=gather,
+        delay_ms=0 if gather is None else gather.span_ms + lateness,
     )
 
 

@@ -39,6 +39,11 @@ class ExactSet:
         return len(self._held)
 
     @property
+    def hashes(self) -> np.ndarray:
+        """The hashes of all values in the order in which they came, `(n, 2) uint64`."""
+        return np.frombuffer(b"".join(self._held), "<u8").reshape(-1, 2).astype(np.uint64)
+
+    @property
     def false_positive_rate(self) -> float:
         """With which probability a value that was never added is found: none to speak of."""
         return 0.0

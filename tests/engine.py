@@ -17,6 +17,8 @@ from typing import Any
 
 from operators.first_seen.first_seen import FirstSeenEvent, FirstSeenRunner
 from operators.first_seen.seen_shards import SeenShards
+from operators.gather.runner import GatherRunner
+from operators.ingest.gather_records import gather_stream, is_gather_stream
 from operators.ingest.ingest import Ingest
 from operators.ingest.partials import session_stream
 from operators.ingest.seen_records import seen_stream
@@ -24,17 +26,18 @@ from operators.ingest.source_batch import SourceBatch
 from operators.parsing.payloads import Payloads
 from operators.plan import Plan
 from operators.records import decode_envelope, decode_record, decode_seen, encode, stream_of
+from operators.windows.delay import Delayed, DelayedTimers, time_windows
 from operators.windows.results import Late, Result, ResultWriter
 from operators.windows.runner import Clock, Outputs, Runner
 from operators.windows.sessions import SessionRunner
 from operators.windows.silence import Silence
-from operators.windows.sketch_window import SketchWindow
 from state.clock_state import END_OF_TIME_MS, MIN_TIME_MS, ClockState
+from state.gather_state import GatherState
 from state.session_state import SessionState
 from state.window_state import WindowState
 
 WINDOW_MAPS = ("slices", "large", "revisions", "sessions", "clock")
-MAPS = (*WINDOW_MAPS, "seen")
+MAPS = (*WINDOW_MAPS, "seen", "gathered")
 
 
 class ShardedMap:
@@ -90,6 +93,7 @@ class Engine:
     ) -> None:
         self.plan = Plan.model_validate(plan)
         self.watermark_ms, self.now_ms, self._follow = MIN_TIME_MS, now_ms, follow
+        self._forwarded_ms = MIN_TIME_MS
         self.all_heard = follow
         self.results: list[dict[str, Any]] = []
         self.late: list[dict[str, Any]] = []
@@ -136,7 +140,7 @@ class Engine:
         before = len(self.results)
         for shard, data in self._with_seen(envelope.records):
             self.records.append((shard, decode_record(data)))
-            self._emit(self._turn_to(shard).on_record(decode_record(data), self._clock()))
+            self._emit(self._turn_to(shard).on_record(decode_record(data), self._clock(shard)))
         if self._follow and watermark_ms is not None:
             self.move_watermark(watermark_ms - 1)
         return self.results[before:]
@@ -146,11 +150,22 @@ class Engine:
         before = len(self.results)
         if to_ms > self.watermark_ms:
             self.watermark_ms = to_ms
-            due = sorted(timer for timer in self._event_timers if timer[0] <= to_ms)
-            self._event_timers.difference_update(due)
-            for time_ms, shard in due:
-                self._emit(self._turn_to(shard).on_event_time(time_ms, self._clock()))
+            # What is gathered reaches the windows before they see the watermark that closed it.
+            self._fire(gathers=True)
+            self._forwarded_ms = to_ms
+            self._fire(gathers=False)
         return self.results[before:]
+
+    def _fire(self, gathers: bool) -> None:
+        """Call the event-time timers of the gather or the window operator that are due, in order."""
+        due = sorted(
+            timer
+            for timer in self._event_timers
+            if timer[0] <= self.watermark_ms and is_gather_stream(stream_of(timer[1])) == gathers
+        )
+        self._event_timers.difference_update(due)
+        for time_ms, shard in due:
+            self._emit(self._turn_to(shard).on_event_time(time_ms, self._clock(shard)))
 
     def move_clock(self, to_ms: int) -> list[dict[str, Any]]:
         """Let the wall clock go on; return the results of the timers that this fires."""
@@ -159,7 +174,7 @@ class Engine:
             time_ms, shard = due[0]
             self._clock_timers.discard(due[0])
             self.now_ms = max(self.now_ms, time_ms)
-            self._emit(self._turn_to(shard).on_processing_time(time_ms, self._clock()))
+            self._emit(self._turn_to(shard).on_processing_time(time_ms, self._clock(shard)))
         self.now_ms = max(self.now_ms, to_ms)
         return self.results[before:]
 
@@ -205,7 +220,12 @@ class Engine:
             writer = ResultWriter(self.plan.name, metric, with_sketch)
             if metric.grid is not None:
                 state = WindowState(slices, large, revisions, metric.aggregator.merge)
-                yield metric.name, SketchWindow(metric, writer, state, clock_state, self, silence)
+                yield metric.name, time_windows(metric, writer, state, clock_state, self, silence)
+            if metric.gather is not None:
+                timers = DelayedTimers(self, metric.lateness_ms)
+                held = GatherState(self.maps["gathered"])
+                gathering = GatherRunner(metric, writer, held, clock_state, timers)
+                yield gather_stream(metric), Delayed(gathering, metric.lateness_ms)
             for window in metric.sessions:
                 runner = SessionRunner(
                     metric, window, writer, SessionState(sessions), clock_state, self, silence
@@ -235,11 +255,16 @@ class Engine:
         for sharded in self.maps.values():
             sharded.shard = shard
 
-    def _clock(self) -> Clock:
-        return Clock(self.watermark_ms, self.now_ms)
+    def _clock(self, shard: str) -> Clock:
+        gathers = is_gather_stream(stream_of(shard))
+        return Clock(self.watermark_ms if gathers else self._forwarded_ms, self.now_ms)
 
     def _emit(self, outputs: Outputs) -> None:
-        for output in outputs:
+        for output in list(outputs):
+            if isinstance(output, tuple):  # from the gather operator to the windows
+                shard, data = output
+                self._emit(self._turn_to(shard).on_record(decode_record(data), self._clock(shard)))
+                continue
             assert isinstance(output, Result | Late)
             (self.results if isinstance(output, Result) else self.late).append(json.loads(output.text))
 

@@ -14,11 +14,13 @@ from pyflink.datastream import TimeDomain
 from pyflink.metrics import MetricGroup
 
 from operators.first_seen.first_seen_function import FIRST_SEEN, FirstSeenFunction
-from operators.ingest.ingest_function import SEEN, TOTALS, Explode, IngestFunction
+from operators.gather.gather_function import GATHER_LATE, GatherFunction
+from operators.ingest.gather_records import is_gather_stream
+from operators.ingest.ingest_function import GATHER, SEEN, TOTALS, Explode, IngestFunction
 from operators.ingest.source_batch import SourceBatch
 from operators.parsing.payloads import Payloads
 from operators.plan import Plan
-from operators.records import decode_envelope
+from operators.records import decode_envelope, stream_of
 from operators.windows.window_function import LATE, WindowFunction
 
 
@@ -89,7 +91,7 @@ class Messages:
 
 
 class Operators:
-    """Ingest, explode, first seen and windows, one after another, with Flink's part played by this class.
+    """Ingest, explode, first seen, gather and windows, one after another, with Flink's part played by this class.
 
     Args:
         plan: what to run.
@@ -107,7 +109,10 @@ class Operators:
         )
         for function in (self.ingest, self.explode, self.seen, self.windows):
             function.open(self.context)
-        self.watermark_ms, self.now_ms, self.key = -(2**63), 0, ""
+        self.gather, self.gather_context = GatherFunction(text), Context()
+        self.gather.open(self.gather_context)
+        self.watermark_ms = self.forwarded_ms = -(2**63)
+        self.now_ms, self.key = 0, ""
         self.timers: dict[bool, set[tuple[int, str]]] = {True: set(), False: set()}
         self.records, self.results, self.late, self.totals, self.first_seen = 0, [], [], [], []
 
@@ -121,6 +126,10 @@ class Operators:
             elif isinstance(made, tuple) and made[0] is SEEN:
                 self.records += 1
                 self._remember(made[1])
+            elif isinstance(made, tuple) and made[0] is GATHER:
+                self.records += 1
+                self._turn_to(made[1][0])
+                self._gathered(self.gather.process_element(made[1], self))
             elif not isinstance(made, tuple):
                 self.records += 1
                 self._count(made)
@@ -136,6 +145,14 @@ class Operators:
             else:
                 self._count(made)
 
+    def _gathered(self, outputs: Iterator) -> None:
+        for made in list(outputs):
+            if isinstance(made, tuple):
+                assert made[0] is GATHER_LATE
+                self.late.append(json.loads(made[1]))
+            else:
+                self._count(made)
+
     def _count(self, record: Row) -> None:
         self._turn_to(record[0])
         self._take(self.windows.process_element(record, self))
@@ -147,25 +164,36 @@ class Operators:
     def move_watermark(self, to_ms: int) -> None:
         """Let the watermark rise and fire what is due."""
         self.watermark_ms = max(self.watermark_ms, to_ms)
-        self._fire(True, self.watermark_ms)
+        self._fire(True, self.watermark_ms, gathers=True)
+        self.forwarded_ms = self.watermark_ms
+        self._fire(True, self.watermark_ms, gathers=False)
 
     def pass_time(self, to_ms: int) -> None:
         """Let the wall clock go on and fire what is due."""
         self.now_ms = to_ms
-        self._fire(False, to_ms)
+        for gathers in (True, False):
+            self._fire(False, to_ms, gathers)
 
-    def _fire(self, event_time: bool, up_to_ms: int) -> None:
-        due = sorted(timer for timer in self.timers[event_time] if timer[0] <= up_to_ms)
+    def _fire(self, event_time: bool, up_to_ms: int, gathers: bool) -> None:
+        due = sorted(
+            (time_ms, key)
+            for time_ms, key in self.timers[event_time]
+            if time_ms <= up_to_ms and is_gather_stream(stream_of(key)) == gathers
+        )
         self.timers[event_time].difference_update(due)
-        self.event_time, self.context.group.in_timer = event_time, True
+        self.event_time = event_time
+        self.context.group.in_timer = self.gather_context.group.in_timer = True
         for time_ms, key in due:
             self._turn_to(key)
-            self._take(self.windows.on_timer(time_ms, self))
-        self.context.group.in_timer = False
+            if gathers:
+                self._gathered(self.gather.on_timer(time_ms, self))
+            else:
+                self._take(self.windows.on_timer(time_ms, self))
+        self.context.group.in_timer = self.gather_context.group.in_timer = False
 
     def _turn_to(self, key: str) -> None:
         self.key = key
-        for sharded in self.context.maps.values():
+        for sharded in (*self.context.maps.values(), *self.gather_context.maps.values()):
             sharded.shard = key
 
     def _take(self, outputs: Iterator) -> None:
@@ -183,7 +211,7 @@ class Operators:
         return TimeDomain.EVENT_TIME if self.event_time else TimeDomain.PROCESSING_TIME
 
     def current_watermark(self) -> int:
-        return self.watermark_ms
+        return self.watermark_ms if is_gather_stream(stream_of(self.key)) else self.forwarded_ms
 
     def current_processing_time(self) -> int:
         return self.now_ms

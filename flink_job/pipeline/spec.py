@@ -101,6 +101,10 @@ class Pipeline(Plan):
         """Return whether a metric is of kind `first_seen`."""
         return any(metric.kind == FIRST_SEEN for metric in self.metrics)
 
+    def gathers(self) -> bool:
+        """Return whether a metric has events brought together before windows count them."""
+        return any(metric.gather is not None for metric in self.resolved_metrics())
+
     def uses_kafka(self) -> bool:
         """Return whether the job needs Flink's Kafka connector."""
         ends = (self.source, *(getattr(self.sinks, output) for output in self.outputs()))

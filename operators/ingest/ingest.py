@@ -10,10 +10,12 @@ import numpy as np
 from operators.batch.event_batch import EventBatch
 from operators.enrich.enrich_records import EnrichRecords
 from operators.events.event_columns import EventColumns
+from operators.ingest.gather_records import GatherRecords, gather_stream
 from operators.ingest.partials import MetricPartials, session_stream
 from operators.ingest.seen_records import SeenRecords
 from operators.ingest.source_batch import SourceBatch, payload_fields
 from operators.ingest.watermarks import PartitionWatermarks
+from operators.metric import Metric
 from operators.parsing import Format, make_parser
 from operators.plan import Plan
 from operators.records import Beat, Envelope, encode, shard_key
@@ -45,15 +47,12 @@ class Ingest:
         # What a user wrote holds for any source; the defaults hold for sources that follow the wall clock.
         self._check_max_future = check_clock or "max_future" in event.model_fields_set
         self._check_min_time = check_clock or "min_time" in event.model_fields_set
-        self._metrics = [
-            MetricPartials(metric) if metric.seen is None else SeenRecords(metric, tell_first_seen)
-            for metric in metrics
-        ]
+        self._metrics = [_records_of(metric, tell_first_seen) for metric in metrics]
         self._enrich = None if plan.enrich is None else EnrichRecords(plan.enrich, event.column_types())
         self._watermarks = PartitionWatermarks(
             event.out_of_orderness,
             event.idle_timeout,
-            None if afresh else event.out_of_orderness + max(m.allowed_lateness_ms for m in metrics),
+            None if afresh else event.out_of_orderness + max(m.lateness_ms for m in metrics),
         )
         self._beats = list(_beats(metrics))
         self._beat_every_ms = event.idle_timeout // 4 if event.on_idle == "advance" else None
@@ -129,13 +128,22 @@ class _RawEvents:
         return self._encoded[event]
 
 
-def _beats(metrics: tuple) -> Iterator[tuple[str, bytes]]:
+def _records_of(metric: Metric, tell_first_seen: bool) -> MetricPartials | SeenRecords | GatherRecords:
+    """Return what makes the records of a metric."""
+    if metric.gather is not None:
+        return GatherRecords(metric)
+    return MetricPartials(metric) if metric.seen is None else SeenRecords(metric, tell_first_seen)
+
+
+def _beats(metrics: tuple[Metric, ...]) -> Iterator[tuple[str, bytes]]:
     beat = encode(Beat())
     for metric in metrics:
-        streams = [metric.name] if metric.grid is not None else []
-        streams += [session_stream(metric, window) for window in metric.sessions]
-        for stream in streams:
-            for shard in range(metric.shards):
+        streams = [(metric.name, metric.shards)] if metric.grid is not None else []
+        streams += [(session_stream(metric, window), metric.shards) for window in metric.sessions]
+        if metric.gather is not None:
+            streams.append((gather_stream(metric), metric.gather.shards))
+        for stream, shards in streams:
+            for shard in range(shards):
                 yield shard_key(stream, shard), beat
 
 

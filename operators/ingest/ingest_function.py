@@ -22,6 +22,7 @@ from pydantic import TypeAdapter
 
 from operators.enrich.enrich_records import is_enrich_stream
 from operators.events.event_time import MIN_TIME_MS
+from operators.ingest.gather_records import is_gather_stream
 from operators.ingest.gauges import ExplodeGauges, IngestGauges
 from operators.ingest.ingest import Ingest
 from operators.ingest.seen_records import is_seen_stream
@@ -36,6 +37,7 @@ ENVELOPE_TYPE = DataTypes.ROW(
 RECORD_TYPE = Types.ROW([Types.STRING(), Types.PRIMITIVE_ARRAY(Types.BYTE())])
 SEEN = OutputTag("seen", RECORD_TYPE)
 ENRICH = OutputTag("enrich", RECORD_TYPE)
+GATHER = OutputTag("gather", RECORD_TYPE)
 REJECTS = OutputTag("rejects", Types.STRING())
 TOTALS = OutputTag("totals", Types.STRING())
 _FIRST_START_MS = 60_000
@@ -99,8 +101,8 @@ class IngestFunction(ScalarFunction):
 class Explode(ProcessFunction):
     """Unpacks envelopes: records for the window operator, rejects in the side output `REJECTS`.
 
-    Records for the first-seen operator are in the side output `SEEN`, those to be enriched in `ENRICH`.
-    How many events each envelope is of, and how many were rejected for which reason, goes to the side output
+    Records for the first-seen operator are in the side output `SEEN`, those to be gathered first in `GATHER`,
+    those to be enriched in `ENRICH`. How many events each envelope is of, and how many were rejected for which reason, goes to the side output
     `TOTALS` as a JSON object.
     """
 
@@ -120,6 +122,8 @@ class Explode(ProcessFunction):
             stream = stream_of(key)
             if is_seen_stream(stream):
                 yield SEEN, Row(key, record)
+            elif is_gather_stream(stream):
+                yield GATHER, Row(key, record)
             elif is_enrich_stream(stream):
                 yield ENRICH, Row(key, record)
             else:

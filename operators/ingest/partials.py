@@ -48,46 +48,7 @@ class MetricPartials:
         if metric.grid is not None:
             yield from slice_records(metric, selected)
         for window, stream in self._sessions:
-            yield from self._local_sessions(selected, window, stream)
-
-    def _local_sessions(
-        self, selected: Selected, window: SessionWindow, stream: str
-    ) -> Iterator[tuple[str, bytes]]:
-        metric, times, late = self._metric, selected.times, selected.late
-        of_key = np.zeros(len(times), np.int64) if selected.codes is None else selected.codes
-        order = np.lexsort((times, of_key))
-        ordered_keys, ordered_times = of_key[order], times[order]
-        begins = np.ones(len(order), bool)
-        begins[1:] = (np.diff(ordered_keys) != 0) | (np.diff(ordered_times) > window.gap_ms)
-        # Events that may be late by themselves come by themselves, for the operator to decide on each.
-        closed_before_ms = late.before_ms - window.gap_ms + 1 - metric.allowed_lateness_ms
-        alone = ordered_times <= max(closed_before_ms, MIN_TIME_MS)
-        begins |= alone
-        begins[1:] |= alone[:-1]
-        starts = np.flatnonzero(begins)
-        ids = np.empty(len(order), np.int64)
-        ids[order] = np.cumsum(begins) - 1
-        groups = selected.groups(len(starts), ids)
-        lasts = ordered_times[np.append(starts[1:], len(order)) - 1].tolist()
-        partials = metric.aggregator.partials(selected.batch, groups)
-        by_shard: dict[int, list[LocalSession]] = defaultdict(list)
-        firsts, events_of = ordered_times[starts].tolist(), groups.events.tolist()
-        described = zip(ordered_keys[starts].tolist(), firsts, lasts, events_of, strict=True)
-        for number, (key_number, first_ms, last_ms, events) in enumerate(described):
-            key = selected.keys[key_number]
-            candidates = None
-            closed_ms = last_ms + window.gap_ms - 1 + metric.allowed_lateness_ms
-            if window == metric.late_sessions and closed_ms <= late.before_ms:
-                candidates = late.candidates(ids, {number: key})
-            by_shard[shard_of(key, metric.shards)].append(
-                LocalSession(key, first_ms, last_ms, events, partials[number], candidates)
-            )
-        for shard, sessions in by_shard.items():
-            foreseen = all(session.candidates is not None for session in sessions)
-            yield (
-                shard_key(stream, shard),
-                encode(SessionRecord(sessions, b"" if foreseen else selected.origin)),
-            )
+            yield from session_records(metric, selected, window, stream)
 
 
 def slice_records(metric: Metric, selected: Selected) -> Iterator[tuple[str, bytes]]:
@@ -115,6 +76,54 @@ def slice_records(metric: Metric, selected: Selected) -> Iterator[tuple[str, byt
         origin = b"" if candidates is not None else selected.origin
         record = SliceRecord(end, pack(entries), candidates, origin)
         yield shard_key(metric.name, shard), encode(record)
+
+
+def session_records(
+    metric: Metric, selected: Selected, window: SessionWindow, stream: str
+) -> Iterator[tuple[str, bytes]]:
+    """Yield the shard key and the encoded record of the local sessions that some events of a batch make.
+
+    Args:
+        metric: says how keys are spread and aggregated, and how late events may come.
+        selected: the events.
+        window: says which of them are together.
+        stream: where the records go.
+    """
+    times, late = selected.times, selected.late
+    of_key = np.zeros(len(times), np.int64) if selected.codes is None else selected.codes
+    order = np.lexsort((times, of_key))
+    ordered_keys, ordered_times = of_key[order], times[order]
+    begins = np.ones(len(order), bool)
+    begins[1:] = (np.diff(ordered_keys) != 0) | (np.diff(ordered_times) > window.gap_ms)
+    # Events that may be late by themselves come by themselves, for the operator to decide on each.
+    closed_before_ms = late.before_ms - window.gap_ms + 1 - metric.allowed_lateness_ms
+    alone = ordered_times <= max(closed_before_ms, MIN_TIME_MS)
+    begins |= alone
+    begins[1:] |= alone[:-1]
+    starts = np.flatnonzero(begins)
+    ids = np.empty(len(order), np.int64)
+    ids[order] = np.cumsum(begins) - 1
+    groups = selected.groups(len(starts), ids)
+    lasts = ordered_times[np.append(starts[1:], len(order)) - 1].tolist()
+    partials = metric.aggregator.partials(selected.batch, groups)
+    by_shard: dict[int, list[LocalSession]] = defaultdict(list)
+    firsts, events_of = ordered_times[starts].tolist(), groups.events.tolist()
+    described = zip(ordered_keys[starts].tolist(), firsts, lasts, events_of, strict=True)
+    for number, (key_number, first_ms, last_ms, events) in enumerate(described):
+        key = selected.keys[key_number]
+        candidates = None
+        closed_ms = last_ms + window.gap_ms - 1 + metric.allowed_lateness_ms
+        if window == metric.late_sessions and closed_ms <= late.before_ms:
+            candidates = late.candidates(ids, {number: key})
+        by_shard[shard_of(key, metric.shards)].append(
+            LocalSession(key, first_ms, last_ms, events, partials[number], candidates)
+        )
+    for shard, sessions in by_shard.items():
+        foreseen = all(session.candidates is not None for session in sessions)
+        yield (
+            shard_key(stream, shard),
+            encode(SessionRecord(sessions, b"" if foreseen else selected.origin)),
+        )
 
 
 def session_stream(metric: Metric, window: SessionWindow) -> str:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from operators.batch.event_batch import EventBatch
 from operators.batch.groups import Groups
+
+if TYPE_CHECKING:
+    from operators.gather.gathering import Gathering
 
 Fields = dict[str, object]
 
@@ -42,6 +45,19 @@ class Kind(BaseModel, ABC):
         Raises:
             ValueError: where a column is missing or of a type that this kind cannot take.
         """
+
+    def gathering(self, columns: Mapping[str, str]) -> Gathering | None:
+        """Return how events are brought together before windows count them; None where they need not be.
+
+        The aggregator of a kind that gathers has a method `partial`, which makes a partial of outcomes.
+
+        Args:
+            columns: as for `build`.
+
+        Raises:
+            ValueError: as `build` does.
+        """
+        return None
 
     def checks(self) -> tuple[str, ...]:
         """Return conditions that every event of this metric must meet; one that does not is a reject."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from pyflink.metrics import MetricGroup
 
@@ -43,6 +44,13 @@ class MetricGauges:
         own.gauge("state_bytes", lambda: self.state_bytes)
 
 
+class HeldGauges(Protocol):
+    """What is told of what the shards of a metric hold."""
+
+    open_windows: int
+    state_bytes: int
+
+
 class StateLooks:
     """Adds up what the shards of this worker hold, each counted anew now and then.
 
@@ -60,7 +68,7 @@ class StateLooks:
         self._looks: dict[str, tuple[float, float, Held]] = {}
         self._round_s = 0.0  # what the last look at each of the shards took, together
 
-    def look(self, shard: str, runner: Runner, gauges: MetricGauges) -> float:
+    def look(self, shard: str, runner: Runner, gauges: HeldGauges) -> float:
         """Count what the shard at hand holds, unless it is too early for that.
 
         Args:

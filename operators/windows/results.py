@@ -86,9 +86,9 @@ class ResultWriter:
             candidates: the events, where ingest foresaw that they could be late.
             events: how many there are of each key; what is said where there are no candidates.
             origin: where the batch comes from, a JSON object.
-            watermark_ms: the watermark they came after.
+            watermark_ms: the watermark they came after, as the metric's windows see it.
         """
-        common = {"metric": self._metric.name, "watermark_ms": watermark_ms}
+        common = {"metric": self._metric.name, "watermark_ms": watermark_ms + self._metric.delay_ms}
         if candidates is not None:
             return [
                 Late(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator
 from math import ceil
 
@@ -12,19 +11,19 @@ from pyflink.datastream import KeyedProcessFunction, OutputTag, RuntimeContext, 
 from operators.ingest.partials import session_stream
 from operators.plan import Plan
 from operators.records import decode_record, stream_of
+from operators.windows.delay import time_windows
+from operators.windows.flink_timers import FlinkTimers
 from operators.windows.gauges import MetricGauges, StateLooks
 from operators.windows.results import Result, ResultWriter
 from operators.windows.runner import Clock, Outputs, Runner
 from operators.windows.sessions import SessionRunner
 from operators.windows.silence import Silence
-from operators.windows.sketch_window import SketchWindow
 from state import descriptors
 from state.clock_state import ClockState
 from state.session_state import SessionState
 from state.window_state import WindowState
 
 LATE = OutputTag("late", Types.STRING())
-_REMEMBERED_TIMERS = 4096
 
 
 class WindowFunction(KeyedProcessFunction):
@@ -54,7 +53,7 @@ class WindowFunction(KeyedProcessFunction):
                 descriptors.CLOCK,
             )
         )
-        self._timers = _FlinkTimers()
+        self._timers = FlinkTimers()
         event = plan.event
         silence = Silence(event.idle_timeout if event.on_idle == "advance" else None, event.out_of_orderness)
         session_state, clock_state = SessionState(sessions), ClockState(clock)
@@ -65,7 +64,7 @@ class WindowFunction(KeyedProcessFunction):
             gauges = MetricGauges(runtime_context.get_metrics_group(), metric.name)
             if metric.grid is not None:
                 window_state = WindowState(slices, large, revisions, metric.aggregator.merge)
-                runner = SketchWindow(metric, writer, window_state, clock_state, self._timers, silence)
+                runner = time_windows(metric, writer, window_state, clock_state, self._timers, silence)
                 self._streams[metric.name] = runner, gauges
             for window in metric.sessions:
                 sessions_runner = SessionRunner(
@@ -112,32 +111,3 @@ class WindowFunction(KeyedProcessFunction):
         wait_s = self._looks.look(key, *self._streams[stream_of(key)])
         if wait_s:
             self._timers.at_processing_time(ceil(clock.now_ms / 1000 + wait_s) * 1000)
-
-
-class _FlinkTimers:
-    """Registers timers for the key at hand; asks Flink only for those it has not asked for lately."""
-
-    def __init__(self) -> None:
-        self._asked: OrderedDict[tuple[str, int, bool], None] = OrderedDict()
-
-    def turn_to(self, key: str, service: TimerService) -> None:
-        self._key, self._service = key, service
-
-    def at_event_time(self, time_ms: int) -> None:
-        """Ask for a call when the watermark reaches this time."""
-        if self._is_new(time_ms, True):
-            self._service.register_event_time_timer(time_ms)
-
-    def at_processing_time(self, time_ms: int) -> None:
-        """Ask for a call when the wall clock reaches this time."""
-        if self._is_new(time_ms, False):
-            self._service.register_processing_time_timer(time_ms)
-
-    def _is_new(self, time_ms: int, event_time: bool) -> bool:
-        asked = (self._key, time_ms, event_time)
-        if asked in self._asked:
-            return False
-        self._asked[asked] = None
-        if len(self._asked) > _REMEMBERED_TIMERS:
-            self._asked.popitem(last=False)
-        return True

@@ -122,10 +122,12 @@ def test_every_kind_is_found_by_itself() -> None:
         "distinct",
         "first_seen",
         "frequency",
+        "funnel",
         "last",
         "quantiles",
         "ratio",
         "stats",
         "sum",
         "top_k",
+        "top_pairs",
     ]
