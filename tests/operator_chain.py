@@ -91,7 +91,7 @@ class Messages:
 
 
 class Operators:
-    """Ingest, explode, first seen, gather and windows, one after another, with Flink's part played by this class.
+    """Ingest, explode, first seen, gather and windows, in a row, with Flink's part played by this class.
 
     Args:
         plan: what to run.

@@ -69,9 +69,11 @@ def result_tables(results: list[dict[str, Any]], rows: int = ROWS_SHOWN) -> Iter
 
 def _answers(result: dict[str, Any]) -> list[tuple[str, str]]:
     if "items" in result:
-        return [(f"{escape(str(i['item']))}  {i['count']:,}", _bounds(i)) for i in result["items"]] or [
+        return [(f"{_item(i['item'])}  {i['count']:,}", _bounds(i)) for i in result["items"]] or [
             ("none", "")
         ]
+    if "steps" in result:
+        return [(f"{escape(s['step'])}  {_number(s['users'])}", _bounds(s)) for s in result["steps"]]
     if "quantiles" in result:
         return [(f"q{rank}  {_number(q['value'])}", _bounds(q)) for rank, q in result["quantiles"].items()]
     if "stats" in result:
@@ -79,8 +81,13 @@ def _answers(result: dict[str, Any]) -> list[tuple[str, str]]:
     return [(_number(result["value"]), _bounds(result))]
 
 
+def _item(item: Any) -> str:
+    """Return an item as text; a pair as its two items."""
+    return escape(" + ".join(map(str, item)) if isinstance(item, list) else str(item))
+
+
 def _bounds(answer: dict[str, Any]) -> str:
-    exact = answer.get("value", answer.get("count"))
+    exact = answer.get("value", answer.get("count", answer.get("users")))
     if answer["lower"] == answer["upper"] == exact:
         return "exact"
     return f"{_number(answer['lower'])} .. {_number(answer['upper'])}"

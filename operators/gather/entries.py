@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -55,8 +56,7 @@ class Entries(Gathering):
         happened["time_ms"], happened["steps"] = times[starts], steps[starts]
         happened["events"] = np.diff(np.append(starts, len(order)))
         bounds = np.searchsorted(ids[starts], np.arange(groups.count + 1)).tolist()
-        pieces = zip(bounds[:-1], bounds[1:], strict=True)
-        return [write_happened(happened[start:end]) for start, end in pieces]
+        return [write_happened(happened[start:end]) for start, end in pairwise(bounds)]
 
     def take(self, held: bytes, local: LocalSession, watermark_ms: int) -> tuple[bytes, int]:
         """Add events; late are those from which, were they entries, no step could be reached any more."""

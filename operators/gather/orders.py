@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import msgspec
 import numpy as np
 import polars as pl
@@ -44,11 +46,11 @@ class Orders(Gathering):
         numbers = items.tolist()
         return [
             self._written({values[number] for number in numbers[start:end]})
-            for start, end in zip(bounds[:-1], bounds[1:], strict=True)
+            for start, end in pairwise(bounds)
         ]
 
     def take(self, held: bytes, local: LocalSession, watermark_ms: int) -> tuple[bytes, int]:
-        """Add events to the orders they are no more than the gap from; late are those whose order is closed."""
+        """Add events to the orders that they are no more than the gap from; late is what has none open."""
         orders, span = read_orders(held), self.span_ms
         joined = [
             order

@@ -102,8 +102,8 @@ class Explode(ProcessFunction):
     """Unpacks envelopes: records for the window operator, rejects in the side output `REJECTS`.
 
     Records for the first-seen operator are in the side output `SEEN`, those to be gathered first in `GATHER`,
-    those to be enriched in `ENRICH`. How many events each envelope is of, and how many were rejected for which reason, goes to the side output
-    `TOTALS` as a JSON object.
+    those to be enriched in `ENRICH`. How many events each envelope is of, and how many were rejected for
+    which reason, goes to the side output `TOTALS` as a JSON object.
     """
 
     def open(self, runtime_context: RuntimeContext) -> None:

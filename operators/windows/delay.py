@@ -1,7 +1,7 @@
 """Windows behind the watermark: they fire only once all that belongs to them was gathered.
 
-Nothing of the windows themselves knows of it. They are shown a watermark that is so far behind, and the timers
-that they ask for are set so much later.
+Windows themselves know nothing of it. They are shown a watermark that is so far behind, and the timers that
+they ask for are set so much later.
 """
 
 from __future__ import annotations

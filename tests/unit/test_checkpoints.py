@@ -146,6 +146,40 @@ def test_a_metric_that_counted_revisions_must_go_on_to(pipeline, had) -> None:
     assert restore_point(changed([USERS], allowed_lateness="2m"), "latest") == newest.as_uri()
 
 
+PAIRS = {"name": "pairs", "kind": "top_pairs", "of": "ts", "within": "u"}
+STEPS = [{"name": "a", "where": "ts > 1"}, {"name": "b", "where": "ts > 2"}]
+FUNNEL = {"name": "far", "kind": "funnel", "of": "u", "within": "1d", "steps": STEPS}
+
+
+@pytest.mark.parametrize(
+    ("metric", "key"),
+    [
+        ({**PAIRS, "within": "ts"}, "within"),
+        ({**PAIRS, "gap": "1m"}, "gap"),
+        ({**PAIRS, "max_items": 9}, "max_items"),
+        ({**PAIRS, "lg_max_map_size": 9}, "lg_max_map_size"),
+        ({**PAIRS, "entity_shards": 9}, "entity_shards"),
+        ({**FUNNEL, "within": "2d"}, "within"),
+        ({**FUNNEL, "steps": [STEPS[0], {"name": "b", "where": "ts > 3"}]}, "steps"),
+        ({**FUNNEL, "steps": STEPS[::-1]}, "steps"),
+        ({**FUNNEL, "exact": True}, "exact"),
+        ({**FUNNEL, "lg_k": 9}, "lg_k"),
+    ],
+)
+def test_what_was_gathered_otherwise_is_refused(pipeline, metric, key) -> None:
+    begun = changed([PAIRS, FUNNEL])
+    newest = leave(begin(begun, BEGAN_S) / "job1" / "chk-1", BEGAN_S + 1)
+    with pytest.raises(
+        PipelineProblem, match=rf"metrics\.{metric['name']}\.{key}: was .* when the run began"
+    ):
+        restore_point(changed([metric]), "latest")
+    free = changed([{**PAIRS, "k": 3}, FUNNEL], allowed_lateness="1m")
+    assert restore_point(free, "latest") == newest.as_uri()
+    # Without early results no window is answered twice, so lateness may also be taken away.
+    begin(free, BEGAN_S)
+    assert restore_point(begun, "latest") == newest.as_uri()
+
+
 def test_metrics_may_come_and_go_and_answers_be_asked_differently(pipeline) -> None:
     begun = changed([USERS, ASKED])
     newest = leave(begin(begun, BEGAN_S) / "job1" / "chk-1", BEGAN_S + 1)

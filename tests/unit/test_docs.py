@@ -48,6 +48,7 @@ SECTIONS = {
     "session": "Session",
     "enrich": "EnrichSpec",
     "history": "History",
+    "step": "Step",
     "sinks": "Sinks",
     "sink file": "ResultFileSinkSpec",
     "kafka": "KafkaSourceSpec",
@@ -279,8 +280,9 @@ def test_the_result_in_the_readme_is_what_the_pipeline_in_the_readme_answers(
 
 def test_the_parts_of_results_in_the_readme_are_real(shop_results: list[dict[str, Any]]) -> None:
     told = {codes(row[0])[0]: codes(row[1]) for row in table("field", "meaning")}
-    rows = {name: json.loads(told[name][-1]) for name in ("items", "quantiles", "stats")}
+    rows = {name: json.loads(told[name][-1]) for name in ("items", "quantiles", "stats", "steps")}
     assert any(rows["stats"] == result.get("stats") for result in shop_results)
+    assert any(rows["steps"] == step for result in shop_results for step in result.get("steps", ()))
     answered = [item for result in shop_results for item in result.get("items", ())]
     assert rows["items"] and all(item in answered for item in rows["items"])
     (real,) = [result["quantiles"] for result in shop_results if result["kind"] == "quantiles"]

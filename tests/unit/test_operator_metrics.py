@@ -250,3 +250,41 @@ def test_values_that_are_remembered_are_counted_with_their_state_and_their_false
     running.end()
     assert sum(result["new"] for result in running.results) == len(running.first_seen)
     assert sum(result["events"] for result in running.results) + len(running.late) == 3000
+
+
+def test_what_is_gathered_is_counted_with_its_state_and_its_late_events(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("operators.windows.gauges._EVERY_S", 0.0)
+    monkeypatch.setattr("operators.windows.gauges._SHARE", 1e9)
+    windows = [{"tumbling": "1m"}]
+    steps = [{"name": "any", "where": "value >= 0"}, {"name": "big", "where": "value > 5"}]
+    metrics = [
+        {"name": "together", "kind": "top_pairs", "of": "value", "within": "user", "gap": "1m"},
+        {"name": "far", "kind": "funnel", "of": "user", "steps": steps, "within": "2m", "exact": True},
+    ]
+    plan = PLAN.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    running = Operators(Plan.model_validate(plan | {"metrics": [m | {"windows": windows} for m in metrics]}))
+    running.send(*(event(f"u{n % 30}", n / 100, n % 9) for n in range(90)))
+    told = running.gather_context.group.read()
+    stored: Counter[str] = Counter()
+    for sharded in running.gather_context.maps.values():
+        for shard, held in sharded.shards.items():
+            stored[shard.partition("@")[0]] += sum(len(key) + len(value) for key, value in held.items())
+    for metric in ("together", "far"):
+        assert told[f"metric={metric}/gathered"] == 30
+        assert told[f"metric={metric}/gathered_state_bytes"] == stored[metric] > 0
+        assert told[f"metric={metric}/late"] == 0
+    running.send(event("u1", 60))
+    running.send(event("u2", 5), event("u3", 6))
+    running.end()
+    told = running.gather_context.group.read()
+    assert [told[f"metric={m}/late"] for m in ("together", "far")] == [2, 2]
+    assert [entry["metric"] for entry in running.late].count("far") == 2
+    assert all(told[f"metric={m}/gathered"] == 0 for m in ("together", "far"))
+    assert {
+        m: sum(r["events"] for r in running.results if r["metric"] == m) for m in ("together", "far")
+    } == {
+        "together": 91,
+        "far": 91,
+    }

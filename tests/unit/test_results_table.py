@@ -104,3 +104,15 @@ def test_text_of_users_is_no_markup() -> None:
 
 def test_no_results_make_no_table() -> None:
     assert shown() == ""
+
+
+def test_pairs_and_steps_have_a_row_each() -> None:
+    pair = {"item": ["milk", "[tea]"], "count": 1234, "lower": 1200, "upper": 1234}
+    text = shown(result(kind="top_pairs", items=[pair], value=None))
+    assert "milk + [tea]  1,234" in text and "1,200 .. 1,234" in text
+    steps = [
+        {"step": "view", "users": 20, "lower": 20, "upper": 20},
+        {"step": "buy", "users": 5.5, "lower": 5.0, "upper": 6.0},
+    ]
+    text = shown(result(kind="funnel", steps=steps, value=None))
+    assert "view  20" in text and "exact" in text and "buy  5.5000" in text and "5.0000 .. 6.0000" in text
