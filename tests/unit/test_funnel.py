@@ -324,7 +324,9 @@ def test_each_event_is_counted_or_late_and_no_window_is_answered_twice(seed: int
     engine, sent, results, late, now = Engine(shape, follow=True), 0, [], [], 0
     for _ in range(120):
         now += chance.randrange(10 * MINUTE)
-        times = [max(0, now - chance.choice([0, 0, 0, MINUTE, 10 * MINUTE, HOUR])) for _ in range(3)]
+        times = [
+            max(0, now - chance.choice([0, 0, MINUTE, 10 * MINUTE, 20 * MINUTE, HOUR])) for _ in range(3)
+        ]
         names = [chance.choice([None, "a", "b"]) for _ in times]
         pairs = zip(names, times, strict=True)
         engine.send(*(did(u, chance.choice(["view", "cart", "wait"]), t / MINUTE) for u, t in pairs))

@@ -156,8 +156,7 @@ def test_items_keep_their_type_and_come_in_its_order(of: str, values: list[Any],
         engine.send({"order": "a", of: value, "t": n})
     engine.end()
     found = [item["item"] for item in engine.results[0]["items"]]
-    assert found == expected
-    assert [type(value) for pair in found for value in pair] == [type(v) for pair in expected for v in pair]
+    assert repr(found) == repr(expected)
 
 
 def test_each_value_of_a_multi_valued_column_is_an_item() -> None:
@@ -313,7 +312,9 @@ def test_each_event_is_counted_or_late_and_no_window_is_answered_twice(seed: int
     now = 0
     for _ in range(120):
         now += chance.randrange(10 * MINUTE)
-        times = [max(0, now - chance.choice([0, 0, 0, MINUTE, 10 * MINUTE, HOUR])) for _ in range(3)]
+        times = [
+            max(0, now - chance.choice([0, 0, MINUTE, 10 * MINUTE, 20 * MINUTE, HOUR])) for _ in range(3)
+        ]
         orders = [chance.choice([None, "a", "b"]) for _ in times]
         engine.send(
             *(bought(o, chance.choice("pqr"), t / MINUTE) for o, t in zip(orders, times, strict=True))
