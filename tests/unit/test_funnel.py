@@ -338,7 +338,7 @@ def test_each_event_is_counted_or_late_and_no_window_is_answered_twice(seed: int
     results, late = results + engine.results, late + engine.late
     ids = [result["id"] for result in results]
     assert len(ids) == len(set(ids))
-    # Which of them are late just after a start is not foreseen; what gathering refuses has a place all the same.
+    # What is late just after a start is not foreseen; where gathering refuses it, its place is known.
     assert all(entry["payload"] or entry["batch"] for entry in late)
     assert sum(r["events"] for r in results) + sum(entry.get("events", 1) for entry in late) == sent
     assert sum(entry["payload"] is not None for entry in late) > 10
