@@ -60,6 +60,19 @@ class SessionRecord(msgspec.Struct, array_like=True, tag="session1"):
     origin: bytes
 
 
+class Progress(msgspec.Struct, array_like=True, tag="progress1"):
+    """Tells the windows of a gathered metric that one of its shards has sent all up to some time.
+
+    Attributes:
+        shard: the number of the shard of entities.
+        watermark_ms: windows that end a millisecond later or before have got all from it; the greatest int64
+            at the input's end.
+    """
+
+    shard: int
+    watermark_ms: int
+
+
 class SeenPane(msgspec.Struct, array_like=True):
     """A key and a slice that events are in, and those that may be late; None where ingest knows of none."""
 
@@ -155,7 +168,7 @@ class RejectReason(msgspec.Struct):
     reason: str
 
 
-Record = Beat | SliceRecord | SessionRecord
+Record = Beat | SliceRecord | SessionRecord | Progress
 encode = msgspec.msgpack.Encoder().encode
 decode_record = msgspec.msgpack.Decoder(Record).decode
 decode_seen = msgspec.msgpack.Decoder(SeenRecord).decode

@@ -26,7 +26,8 @@ from operators.ingest.source_batch import SourceBatch
 from operators.parsing.payloads import Payloads
 from operators.plan import Plan
 from operators.records import decode_envelope, decode_record, decode_seen, encode, stream_of
-from operators.windows.delay import Delayed, DelayedTimers, time_windows
+from operators.windows.delay import Delayed, DelayedTimers
+from operators.windows.gathered import time_windows
 from operators.windows.results import Late, Result, ResultWriter
 from operators.windows.runner import Clock, Outputs, Runner
 from operators.windows.sessions import SessionRunner
@@ -93,7 +94,6 @@ class Engine:
     ) -> None:
         self.plan = Plan.model_validate(plan)
         self.watermark_ms, self.now_ms, self._follow = MIN_TIME_MS, now_ms, follow
-        self._forwarded_ms = MIN_TIME_MS
         self.all_heard = follow
         self.results: list[dict[str, Any]] = []
         self.late: list[dict[str, Any]] = []
@@ -140,7 +140,7 @@ class Engine:
         before = len(self.results)
         for shard, data in self._with_seen(envelope.records):
             self.records.append((shard, decode_record(data)))
-            self._emit(self._turn_to(shard).on_record(decode_record(data), self._clock(shard)))
+            self._emit(self._turn_to(shard).on_record(decode_record(data), self._clock()))
         if self._follow and watermark_ms is not None:
             self.move_watermark(watermark_ms - 1)
         return self.results[before:]
@@ -150,10 +150,9 @@ class Engine:
         before = len(self.results)
         if to_ms > self.watermark_ms:
             self.watermark_ms = to_ms
-            # What is gathered reaches the windows before they see the watermark that closed it.
-            self._fire(gathers=True)
-            self._forwarded_ms = to_ms
+            # The worst of what Flink may do: windows see the watermark before what it closes is there.
             self._fire(gathers=False)
+            self._fire(gathers=True)
         return self.results[before:]
 
     def _fire(self, gathers: bool) -> None:
@@ -165,7 +164,7 @@ class Engine:
         )
         self._event_timers.difference_update(due)
         for time_ms, shard in due:
-            self._emit(self._turn_to(shard).on_event_time(time_ms, self._clock(shard)))
+            self._emit(self._turn_to(shard).on_event_time(time_ms, self._clock()))
 
     def move_clock(self, to_ms: int) -> list[dict[str, Any]]:
         """Let the wall clock go on; return the results of the timers that this fires."""
@@ -174,7 +173,7 @@ class Engine:
             time_ms, shard = due[0]
             self._clock_timers.discard(due[0])
             self.now_ms = max(self.now_ms, time_ms)
-            self._emit(self._turn_to(shard).on_processing_time(time_ms, self._clock(shard)))
+            self._emit(self._turn_to(shard).on_processing_time(time_ms, self._clock()))
         self.now_ms = max(self.now_ms, to_ms)
         return self.results[before:]
 
@@ -220,11 +219,11 @@ class Engine:
             writer = ResultWriter(self.plan.name, metric, with_sketch)
             if metric.grid is not None:
                 state = WindowState(slices, large, revisions, metric.aggregator.merge)
-                yield metric.name, time_windows(metric, writer, state, clock_state, self, silence)
+                yield metric.name, time_windows(metric, writer, state, clock, self, silence)
             if metric.gather is not None:
                 timers = DelayedTimers(self, metric.lateness_ms)
                 held = GatherState(self.maps["gathered"])
-                gathering = GatherRunner(metric, writer, held, clock_state, timers)
+                gathering = GatherRunner(metric, writer, held, clock_state, timers, lambda: self._shard)
                 yield gather_stream(metric), Delayed(gathering, metric.lateness_ms)
             for window in metric.sessions:
                 runner = SessionRunner(
@@ -255,15 +254,14 @@ class Engine:
         for sharded in self.maps.values():
             sharded.shard = shard
 
-    def _clock(self, shard: str) -> Clock:
-        gathers = is_gather_stream(stream_of(shard))
-        return Clock(self.watermark_ms if gathers else self._forwarded_ms, self.now_ms)
+    def _clock(self) -> Clock:
+        return Clock(self.watermark_ms, self.now_ms)
 
     def _emit(self, outputs: Outputs) -> None:
         for output in list(outputs):
             if isinstance(output, tuple):  # from the gather operator to the windows
                 shard, data = output
-                self._emit(self._turn_to(shard).on_record(decode_record(data), self._clock(shard)))
+                self._emit(self._turn_to(shard).on_record(decode_record(data), self._clock()))
                 continue
             assert isinstance(output, Result | Late)
             (self.results if isinstance(output, Result) else self.late).append(json.loads(output.text))

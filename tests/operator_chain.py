@@ -111,8 +111,7 @@ class Operators:
             function.open(self.context)
         self.gather, self.gather_context = GatherFunction(text), Context()
         self.gather.open(self.gather_context)
-        self.watermark_ms = self.forwarded_ms = -(2**63)
-        self.now_ms, self.key = 0, ""
+        self.watermark_ms, self.now_ms, self.key = -(2**63), 0, ""
         self.timers: dict[bool, set[tuple[int, str]]] = {True: set(), False: set()}
         self.records, self.results, self.late, self.totals, self.first_seen = 0, [], [], [], []
 
@@ -164,9 +163,8 @@ class Operators:
     def move_watermark(self, to_ms: int) -> None:
         """Let the watermark rise and fire what is due."""
         self.watermark_ms = max(self.watermark_ms, to_ms)
-        self._fire(True, self.watermark_ms, gathers=True)
-        self.forwarded_ms = self.watermark_ms
-        self._fire(True, self.watermark_ms, gathers=False)
+        for gathers in (False, True):
+            self._fire(True, self.watermark_ms, gathers)
 
     def pass_time(self, to_ms: int) -> None:
         """Let the wall clock go on and fire what is due."""
@@ -211,7 +209,7 @@ class Operators:
         return TimeDomain.EVENT_TIME if self.event_time else TimeDomain.PROCESSING_TIME
 
     def current_watermark(self) -> int:
-        return self.watermark_ms if is_gather_stream(stream_of(self.key)) else self.forwarded_ms
+        return self.watermark_ms
 
     def current_processing_time(self) -> int:
         return self.now_ms

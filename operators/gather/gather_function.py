@@ -49,9 +49,9 @@ class GatherFunction(KeyedProcessFunction):
             if metric.gather is not None:
                 writer, lateness_ms = ResultWriter(plan.name, metric, False), metric.lateness_ms
                 timers = DelayedTimers(self._timers, lateness_ms)
-                runner = Delayed(GatherRunner(metric, writer, state, clock_state, timers), lateness_ms)
+                runner = GatherRunner(metric, writer, state, clock_state, timers, lambda: self._timers.key)
                 gauges = GatherGauges(runtime_context.get_metrics_group(), metric.name)
-                self._streams[gather_stream(metric)] = runner, gauges
+                self._streams[gather_stream(metric)] = Delayed(runner, lateness_ms), gauges
 
     def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator:
         """Take one record."""

@@ -1,15 +1,15 @@
 """Gathering the events of entities: the logic of one metric, without an engine.
 
 The runner sees the watermark as late as the metric allows events to be late (see `operators.windows.delay`).
-What is closed goes to the windows, in the slice of its time. They are as far behind as gathering takes, so
-nothing that is closed can be late for them; and as each shard acts at least whenever a window ends, what it
-did last (its *horizon*) tells after a restart that an event is late which a window could not take any more.
+What is closed goes to the windows, in the slice of its time, and behind it the news of how far this shard is
+(see `operators.windows.gathered`). What a shard did last, its *horizon*, is state: after a restart, when the
+engine's watermark starts anew from the minimum, an event is late if a window could not take it any more.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 import numpy as np
@@ -20,6 +20,7 @@ from operators.records import (
     Beat,
     LateCandidate,
     LocalSession,
+    Progress,
     SessionRecord,
     SliceRecord,
     encode,
@@ -45,6 +46,7 @@ class GatherRunner:
         state: the entities of the current shard.
         clock_state: what the current shard remembers of time.
         timers: the timers of the current shard.
+        current: gives the key of the current shard.
     """
 
     def __init__(
@@ -54,13 +56,16 @@ class GatherRunner:
         state: GatherState,
         clock_state: ClockState,
         timers: Timers,
+        current: Callable[[], str],
     ) -> None:
         """Keep the parts; nothing is read yet."""
+        self._current = current
         self._metric, self._gather, self._writer = metric, metric.gather, writer
         self._state, self._clock, self._timers = state, clock_state, timers
 
     def on_record(self, record: SessionRecord | Beat, clock: Clock) -> Outputs:
         """Add events to what is held of their entities, or call them late."""
+        horizon = self._clock.horizon()
         watermark_ms = self._clock.watermark(clock.watermark_ms)
         due = self._state.due()
         if isinstance(record, SessionRecord):
@@ -74,6 +79,8 @@ class GatherRunner:
                 self._state.write(bucket, held)
                 due[bucket] = self._next_due(held)
             self._state.set_due(due)
+        if horizon == MIN_TIME_MS < self._clock.horizon():  # windows wait for the word of every shard
+            yield from self._progress(horizon, watermark_ms)
         self._schedule(due, watermark_ms)
 
     def on_event_time(self, time_ms: int, clock: Clock) -> Outputs:
@@ -140,10 +147,24 @@ class GatherRunner:
             due[bucket] = self._next_due(held)
         self._state.set_due(due)
         yield from self._records(events, outcomes)
+        yield from self._progress(horizon, to_ms)
         if to_ms == END_OF_TIME_MS:  # the input's end is no time: a job that goes on later has more
-            last_end = max((end for end, _ in events), default=MIN_TIME_MS)
-            to_ms = max(horizon, last_end - 1 + self._gather.span_ms if events else MIN_TIME_MS)
+            ends = [end - 1 + self._gather.span_ms for end, _ in events]
+            to_ms = max([horizon, *ends])
         self._clock.set_horizon(to_ms)
+
+    def _progress(self, from_ms: int, to_ms: int) -> Iterator[tuple[str, bytes]]:
+        """Yield the news that all up to `to_ms` was sent, where a window may have waited for it."""
+        metric, span_ms = self._metric, self._gather.span_ms
+        if to_ms == END_OF_TIME_MS:
+            reached_ms = END_OF_TIME_MS
+        else:
+            reached_ms = to_ms - span_ms
+            if from_ms > MIN_TIME_MS and metric.grid.next_boundary(from_ms - span_ms) > reached_ms:
+                return
+        told = encode(Progress(int(self._current().rpartition("/")[2]), reached_ms))
+        for shard in range(metric.shards):
+            yield shard_key(metric.name, shard), told
 
     def _records(
         self,

@@ -1,19 +1,14 @@
-"""Windows behind the watermark: they fire only once all that belongs to them was gathered.
+"""Runners behind the watermark: what is gathered waits for late events before it is closed.
 
-Windows themselves know nothing of it. They are shown a watermark that is so far behind, and the timers that
-they ask for are set so much later.
+The runner itself knows nothing of it. It is shown a watermark that is so far behind, and the timers that it
+asks for are set so much later.
 """
 
 from __future__ import annotations
 
-from operators.metric import Metric
 from operators.records import Record
-from operators.windows.results import ResultWriter
 from operators.windows.runner import Clock, Held, Outputs, Runner, Timers
-from operators.windows.silence import Silence
-from operators.windows.sketch_window import SketchWindow
-from state.clock_state import END_OF_TIME_MS, MIN_TIME_MS, ClockState
-from state.window_state import WindowState
+from state.clock_state import END_OF_TIME_MS, MIN_TIME_MS
 
 
 class Delayed:
@@ -71,22 +66,3 @@ class DelayedTimers:
     def at_processing_time(self, time_ms: int) -> None:
         """Ask to be called when the wall clock reaches this time."""
         self._timers.at_processing_time(time_ms)
-
-
-def time_windows(
-    metric: Metric,
-    writer: ResultWriter,
-    state: WindowState,
-    clock_state: ClockState,
-    timers: Timers,
-    silence: Silence,
-) -> Runner:
-    """Return what runs the tumbling and sliding windows of a metric.
-
-    Those of a metric that is gathered do not go on through a silence of the source: gathering does not.
-    """
-    if metric.gather is None:
-        return SketchWindow(metric, writer, state, clock_state, timers, silence)
-    late_timers = DelayedTimers(timers, metric.delay_ms)
-    windows = SketchWindow(metric, writer, state, clock_state, late_timers, Silence(None))
-    return Delayed(windows, metric.delay_ms)

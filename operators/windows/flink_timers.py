@@ -10,15 +10,20 @@ _REMEMBERED_TIMERS = 4096
 
 
 class FlinkTimers:
-    """Registers timers for the key at hand; asks Flink only for those it has not asked for lately."""
+    """Registers timers for the key at hand; asks Flink only for those it has not asked for lately.
+
+    Attributes:
+        key: the key at hand.
+    """
 
     def __init__(self) -> None:
         """Start without having asked for any."""
+        self.key = ""
         self._asked: OrderedDict[tuple[str, int, bool], None] = OrderedDict()
 
     def turn_to(self, key: str, service: TimerService) -> None:
         """Register timers for this key from now on."""
-        self._key, self._service = key, service
+        self.key, self._service = key, service
 
     def at_event_time(self, time_ms: int) -> None:
         """Ask for a call when the watermark reaches this time."""
@@ -31,7 +36,7 @@ class FlinkTimers:
             self._service.register_processing_time_timer(time_ms)
 
     def _is_new(self, time_ms: int, event_time: bool) -> bool:
-        asked = (self._key, time_ms, event_time)
+        asked = (self.key, time_ms, event_time)
         if asked in self._asked:
             return False
         self._asked[asked] = None

@@ -11,8 +11,8 @@ from pyflink.datastream import KeyedProcessFunction, OutputTag, RuntimeContext, 
 from operators.ingest.partials import session_stream
 from operators.plan import Plan
 from operators.records import decode_record, stream_of
-from operators.windows.delay import time_windows
 from operators.windows.flink_timers import FlinkTimers
+from operators.windows.gathered import time_windows
 from operators.windows.gauges import MetricGauges, StateLooks
 from operators.windows.results import Result, ResultWriter
 from operators.windows.runner import Clock, Outputs, Runner
@@ -64,7 +64,7 @@ class WindowFunction(KeyedProcessFunction):
             gauges = MetricGauges(runtime_context.get_metrics_group(), metric.name)
             if metric.grid is not None:
                 window_state = WindowState(slices, large, revisions, metric.aggregator.merge)
-                runner = time_windows(metric, writer, window_state, clock_state, self._timers, silence)
+                runner = time_windows(metric, writer, window_state, clock, self._timers, silence)
                 self._streams[metric.name] = runner, gauges
             for window in metric.sessions:
                 sessions_runner = SessionRunner(
