@@ -140,6 +140,28 @@ def test_an_event_of_an_answered_window_is_late_also_just_after_a_restart(late_m
     assert [result["orders"] for result in again.results] == [2]
 
 
+def test_a_job_that_goes_on_after_its_end_answers_no_window_again() -> None:
+    engine = Engine(plan(), follow=True)
+    engine.send({"order": "a", "item": "x", "t": 0})
+    assert [result["orders"] for result in engine.end()] == [1]
+    again = Engine(plan(), engine.snapshot(), follow=True)
+    times = {"b": (5, 19), "c": (25, 120)}
+    again.send(*({"order": o, "item": "x", "t": t * MINUTE} for o, own in times.items() for t in own))
+    again.end()
+    assert [(r["window"]["start_ms"] // MINUTE, r["orders"]) for r in again.results] == [(20, 1), (120, 1)]
+    assert [(late["batch"]["first"]["offset"], late["events"]) for late in again.late] == [(0, 2)]
+
+
+def test_lateness_is_reckoned_with_where_it_is_foreseen_what_is_late_after_a_restart() -> None:
+    engine = Engine(plan(allowed_lateness="20m"), follow=True)
+    engine.send({"order": "a", "item": "x", "t": 100 * MINUTE})
+    again = Engine(plan(allowed_lateness="20m"), engine.snapshot(), follow=True)
+    again.send(*({"order": "b", "item": "x", "t": minute * MINUTE} for minute in (85, 60)))
+    again.end()
+    (late,) = again.late
+    assert late["event_time_ms"] == 60 * MINUTE and late["payload"]
+
+
 def test_events_that_are_held_are_counted_with_their_entity() -> None:
     engine = Engine(plan(entity_shards=1), follow=True)
     engine.send(*({"order": "a", "item": "x", "t": t * MINUTE} for t in (0, 1, 30, 31, 32)))
