@@ -1,0 +1,100 @@
+"""Users' profiles: the mean of the vectors that a user touched, in which what is older counts less.
+
+A touch at `t` counts `2 ** -((T - t) / half_life)` at `T`. Event times decide and not the order in which
+events come: a late touch has the weight that it would have had in time. What is kept of a user is the sum of
+the weighted vectors, the sum of the weights and the newest time, to which both refer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from state.profile_state import Profiles, ProfileState
+
+LEAST_WEIGHT = 2.0**-20
+"""A profile of less weight than this is none: twenty half-lives after its only touch."""
+
+
+class DecayedProfiles:
+    """Adds touches to profiles and tells their directions.
+
+    Args:
+        state: the profiles by shard.
+        half_life_ms: after which a touch counts half.
+    """
+
+    def __init__(self, state: ProfileState, half_life_ms: int) -> None:
+        """Wrap the state."""
+        self.state, self._half_life_ms = state, half_life_ms
+
+    def take(
+        self,
+        shard: str,
+        users: Sequence[bytes],
+        owners: np.ndarray,
+        times: np.ndarray,
+        vectors: Sequence[np.ndarray | None],
+        asks: np.ndarray,
+    ) -> list[np.ndarray | None]:
+        """Take some events of the shard at hand, in their order; a touch counts for its own question.
+
+        Args:
+            shard: names the shard at hand.
+            users: the names of the users.
+            owners: the number of each event's user, `(n,) int64`.
+            times: the time of each event, `(n,) int64` milliseconds.
+            vectors: what each event touches, `(d,) float32`; None where nothing.
+            asks: whether each event asks, `(n,) bool`.
+
+        Returns:
+            For each event that asks the direction of its user's profile, `(d,) float32` of length 1; None
+            where there is no profile.
+        """
+        profiles = self.state.shard(shard)
+        directions: list[np.ndarray | None] = []
+        changed: dict[bytes, None] = {}
+        told = zip(owners.tolist(), times.tolist(), vectors, asks.tolist(), strict=True)
+        for owner, time_ms, vector, is_question in told:
+            user = users[owner]
+            if vector is not None:
+                self._add(profiles, profiles.new_row(user), time_ms, vector)
+                changed[user] = None
+            if is_question:
+                directions.append(self._direction(profiles, profiles.row(user), time_ms))
+        if changed:
+            self.state.write(shard, list(changed), self._faded(profiles, int(times.max())))
+        return directions
+
+    def _add(self, profiles: Profiles, row: int, time_ms: int, vector: np.ndarray) -> None:
+        weight, last_ms = float(profiles.weights[row]), int(profiles.times[row])
+        if weight == 0 or time_ms >= last_ms:
+            factor = self._decay(time_ms - last_ms) if weight else 0.0
+            profiles.sums[row] = profiles.sums[row] * factor + vector
+            profiles.weights[row] = weight * factor + 1.0
+            profiles.times[row] = time_ms
+        else:
+            factor = self._decay(last_ms - time_ms)
+            profiles.sums[row] += vector * np.float32(factor)
+            profiles.weights[row] += factor
+
+    def _direction(self, profiles: Profiles, row: int | None, time_ms: int) -> np.ndarray | None:
+        if row is None:
+            return None
+        age_ms = max(0, time_ms - int(profiles.times[row]))
+        if profiles.weights[row] * self._decay(age_ms) < LEAST_WEIGHT:
+            return None
+        mean = profiles.sums[row] / profiles.weights[row]
+        length = float(np.linalg.norm(mean))
+        # Vectors that point in opposite ways leave nothing but what was rounded.
+        return None if length < 1e-6 else (mean / length).astype(np.float32)
+
+    def _faded(self, profiles: Profiles, now_ms: int) -> np.ndarray:
+        """Return which rows are no profiles any more, `(n,) bool`."""
+        count = len(profiles)
+        ages = np.maximum(now_ms - profiles.times[:count], 0) / self._half_life_ms
+        return profiles.weights[:count] * 2.0**-ages < LEAST_WEIGHT
+
+    def _decay(self, age_ms: int) -> float:
+        return 2.0 ** -(age_ms / self._half_life_ms)
