@@ -133,10 +133,10 @@ class _RawEvents:
         return self._encoded[event]
 
     def position(self, event: int) -> bytes:
-        """Return the JSON object of where an event is from."""
+        """Return the JSON object of where an event is from; `event_index` is its number in its message."""
         position = self._source.position(int(self._rows[event]))
         if self._index is not None:
-            position = position | {"index": int(self._index[event])}
+            position = position | {"event_index": int(self._index[event])}
         return _encode_json(position)
 
 

@@ -25,8 +25,8 @@ FLAT_BELOW = 5_000
 """From how many items on an index is worth its while, where that is left to the catalogue."""
 _LEAST_INDEXED = 1_000
 _CHANGED_SHARE, _LEAST_CHANGES = 16, 1_024
-_MORE = 8
-"""How many candidates are looked at beyond those asked for, so that ties are told by id."""
+_MORE, _MORE_OF_INDEX = 8, 24
+"""How many candidates are looked at beyond those asked for: so that ties are told by id, and some be gone."""
 _AT_ONCE = 1_024
 _DIGITS = 6
 
@@ -168,27 +168,29 @@ class Catalogue:
             rows = flat_search(self._table.vectors, queries, ask)[1]
         else:
             rows = self._candidates(queries, ask)
-            short = ((rows >= 0) & (rows != without[:, None])).sum(axis=1) < wanted
-            if short.any():
-                rows[short] = -1
-                rows[short, :ask] = flat_search(self._table.vectors, queries[short], ask)[1]
         rows[rows == without[:, None]] = -1
         self._rank(queries, rows, wanted, found)
 
     def _candidates(self, queries: np.ndarray, ask: int) -> np.ndarray:
-        """Return rows that may be among the nearest, of the index and of what it does not have."""
-        kept = self._kept if self._gone else None
-        in_main = self._main.search(queries, min(ask, self._main.size), kept)
+        """Return rows that may be among the nearest, of the index and of what it does not have.
+
+        The index is asked for more than is wanted, so that some may be gone. Where too many are, what is left
+        may not be the nearest that there are: then all items are compared.
+        """
+        asked = min(ask + max(_MORE_OF_INDEX, ask // 4), self._main.size)
+        in_main = self._main.search(queries, asked)
         rows = np.where(in_main >= 0, self._row_of_main[in_main], -1)
+        short = (rows >= 0).sum(axis=1) < min(ask, self._main.size - self._gone)
         if self._recent is None:
             self._recent = np.flatnonzero(self._main_of_row[: len(self._table)] < 0)
             self._recent_vectors = self._table.vectors[self._recent]
         if len(self._recent):
             among = flat_search(self._recent_vectors, queries, min(ask, len(self._recent)))[1]
             rows = np.concatenate([rows, self._recent[among]], axis=1)
-        if rows.shape[1] < ask:
-            filler = np.full((len(rows), ask - rows.shape[1]), -1)
-            rows = np.concatenate([rows, filler], axis=1)
+        if short.any():
+            rows = np.concatenate([rows, np.full((len(rows), ask), -1)], axis=1)
+            rows[short] = -1
+            rows[short, -ask:] = flat_search(self._table.vectors, queries[short], ask)[1]
         return rows
 
     def _rank(self, queries: np.ndarray, rows: np.ndarray, wanted: np.ndarray, found: Found) -> None:
@@ -218,7 +220,6 @@ class Catalogue:
         in_main = self._main_of_row[row]
         if in_main >= 0:
             self._main_of_row[row] = self._row_of_main[in_main] = -1
-            self._kept[in_main >> 3] &= ~np.uint8(1 << (in_main & 7))
             self._gone += 1
 
     def _move_row(self, to: int, last: int) -> None:
@@ -268,14 +269,12 @@ class Catalogue:
         self._row_of_main = rows
         self._main_of_row = np.full(max(len(self._table), 1), -1)
         self._main_of_row[rows[there]] = np.flatnonzero(there)
-        self._kept = np.packbits(there, bitorder="little")
         self._gone = int((~there).sum())
 
     def _drop_main(self) -> None:
         """Compare all items from now on."""
         self._main: ApproximateIndex | None = None
         self._row_of_main = self._main_of_row = np.empty(0, np.int64)
-        self._kept = np.empty(0, np.uint8)
         self._gone = 0
         self._recent: np.ndarray | None = None
         self._recent_vectors = np.empty((0, 0), np.float32)

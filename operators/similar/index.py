@@ -53,22 +53,19 @@ class ApproximateIndex:
     size: int
     index: faiss.Index
 
-    def search(self, queries: np.ndarray, k: int, kept: np.ndarray | None = None) -> np.ndarray:
+    def search(self, queries: np.ndarray, k: int) -> np.ndarray:
         """Return the rows of the nearest vectors, nearest first.
 
         Args:
             queries: `(n, d) float32` of length 1.
             k: how many, at most.
-            kept: a bit for each row, `(size / 8,) uint8`, the lowest first: the rows that count; None for
-                all.
 
         Returns:
             `(n, k) int64`, -1 where none was found.
         """
         one_thread()
-        selector = None if kept is None else faiss.IDSelectorBitmap(kept)
         effort = max(self.effort, k) if self.kind == "hnsw" else self.effort
-        return self.index.search(queries, k, params=_parameters(self.kind, effort, selector))[1]
+        return self.index.search(queries, k, params=_parameters(self.kind, effort))[1]
 
 
 def build_index(vectors: np.ndarray, kind: str, blend: int) -> ApproximateIndex:
@@ -137,7 +134,7 @@ class _Sample:
         """Return the least effort, doubled step by step, that reaches the goal; and the recall it has."""
         effort = 1 if kind == "ivf" else RECALL_AT
         while True:
-            recall = self._recall(index, _parameters(kind, effort, None))
+            recall = self._recall(index, _parameters(kind, effort))
             if recall >= RECALL_GOAL or effort == most:
                 return effort, recall
             effort = min(2 * effort, most)
@@ -171,8 +168,7 @@ def _graph(vectors: np.ndarray, sample: _Sample) -> ApproximateIndex:
     return ApproximateIndex("hnsw", recall, size * (4 * dimension + 8 * _LINKS + 16), effort, size, index)
 
 
-def _parameters(kind: str, effort: int, selector: faiss.IDSelector | None) -> faiss.SearchParameters:
-    chosen = {} if selector is None else {"sel": selector}
+def _parameters(kind: Approximate, effort: int) -> faiss.SearchParameters:
     if kind == "ivf":
-        return faiss.SearchParametersIVF(nprobe=effort, **chosen)
-    return faiss.SearchParametersHNSW(efSearch=effort, **chosen)
+        return faiss.SearchParametersIVF(nprobe=effort)
+    return faiss.SearchParametersHNSW(efSearch=effort)

@@ -95,7 +95,7 @@ class ItemReader:
         if fields.get(self._item) is not None:
             return self._checked_id(fields[self._item])
         if key is None:
-            raise BadItem(BAD_ITEM, f"key {self._item}: is missing, and the message has no key")
+            raise BadItem(BAD_ITEM, f"key {self._item}: is missing")
         try:
             text = key.decode()
         except UnicodeDecodeError:
