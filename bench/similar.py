@@ -64,7 +64,7 @@ def main() -> None:
     contenders = {name: partial(search, catalogue, RECORD) for name, catalogue in catalogues.items()}
     contenders[ONE_BY_ONE] = partial(search, catalogues[AUTO], 1)
     result = race(contenders, rounds(vectors, options.rounds + 1, contenders))
-    report.race(f"Searches for {K} items, records of {RECORD} questions", result, "search", ALL)
+    report.race(f"Searches for {K} items, records of {RECORD} questions", result, "question", ALL)
     rows = [(name, catalogues[name].kind, found[name], catalogues[name].recall) for name in catalogues]
     report.table(f"Recall at {K}, of 2,000 questions, and as the catalogue tells it", COLUMNS, rows)
     builds = [(kind, *built(vectors, kind)) for kind in ("ivf", "hnsw")]

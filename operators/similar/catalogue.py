@@ -200,7 +200,8 @@ class Catalogue:
         order = np.argsort(-scores, axis=1, kind="stable")
         scores = np.take_along_axis(scores, order, axis=1)
         rows = np.take_along_axis(rows, order, axis=1)
-        tied = (np.diff(scores, axis=1) == 0).any(axis=1).tolist()
+        same = (scores[:, 1:] == scores[:, :-1]) & np.isfinite(scores[:, 1:])
+        tied = same.any(axis=1).tolist()
         ids = self._table.ids
         told = zip(rows.tolist(), scores.tolist(), wanted.tolist(), tied, strict=True)
         for own_rows, own_scores, count, has_ties in told:

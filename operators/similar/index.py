@@ -155,7 +155,8 @@ def _lists(vectors: np.ndarray, sample: _Sample) -> ApproximateIndex:
     index.train(vectors)
     index.add(vectors)
     effort, recall = sample.tuned("ivf", index, count)
-    used = size * (4 * dimension + 8) + count * 4 * dimension
+    # Lists double as they grow, so that a third of their room is not used, as a rule.
+    used = round(1.5 * size * (4 * dimension + 8)) + count * 4 * dimension
     return ApproximateIndex("ivf", recall, used, effort, size, index)
 
 

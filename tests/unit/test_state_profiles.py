@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+from zlib import crc32
 
 import numpy as np
 import pytest
 from engine import ShardedMap
 
 from sketches.errors import BadData
+from state.clock_state import time_key
 from state.item_state import item_key, item_of, read_vector, write_vector
 from state.profile_state import BUCKETS, Profiles, ProfileState
 from state.time_index import MOST_DELTAS
@@ -88,6 +90,16 @@ def test_a_profile_that_need_not_be_kept_goes_where_its_bucket_is_written_as_a_w
         write(state, everyone[1::2], gone)
     assert set(state.shard(SHARD).users) == set(everyone[1::2])
     assert told(ProfileState(copy.deepcopy(held), 3).shard(SHARD)) == told(state.shard(SHARD))
+
+
+def test_the_bucket_of_a_user_is_part_of_the_format() -> None:
+    held = ShardedMap()
+    state = ProfileState(held, 3)
+    change(state, [b"ann", b"bob"], np.random.default_rng(1))
+    write(state, [b"ann", b"bob"])
+    assert sorted(key for key in held.shards[""] if key) == sorted(
+        time_key(crc32(user) % 16) for user in (b"ann", b"bob")
+    )
 
 
 def test_rows_are_without_holes_whoever_goes() -> None:
