@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -125,8 +126,39 @@ def test_a_catalogue_is_followed_and_with_profiles_is_there_again_after_a_savepo
     assert {(r["topic"], r["partition"], r["offset"]) for r in rejects} == {("items", 1, bad[0].offset)}
 
 
-def pipeline(address: str) -> dict[str, Any]:
-    items = {"type": "kafka", "topic": "items"}
+def test_a_job_ends_where_its_events_do_though_items_come_from_a_topic(
+    runs: list[Run], broker: Broker, flink_cluster: FlinkCluster, tmp_path: Path
+) -> None:
+    for topic in ("few-questions", "few-items"):
+        make_topic(broker.address, topic, 1)
+    items = {f"i{n}": vector for n, vector in enumerate(clustered(20, DIMENSION, 3, seed=4))}
+    values = (json.dumps({"item_id": i, "vector": vector.tolist()}).encode() for i, vector in items.items())
+    send(broker.address, "few-items", [Message(value) for value in values])
+    now_ms = time.time_ns() // 10**6
+    asked = [f"i{n % 20}" for n in range(300)]
+    send(broker.address, "few-questions", [
+        Message(json.dumps({"user": "u", "item": item, "action": "ask 1", "t": now_ms}).encode())
+        for item in asked
+    ])  # fmt: skip
+    given = pipeline(broker.address, "few-items") | {"name": "few"}
+    given["source"] |= {"topic": "few-questions", "stop": "latest"}
+    given["sinks"] = {
+        output: {"type": "kafka", "topic": f"few-{output}", "create": True} for output in given["sinks"]
+    }
+    write_pipeline(tmp_path, given)
+    assert start(runs, tmp_path, flink_cluster).outcome()["state"] == "FINISHED"
+    answers = read_committed(broker.address, "few-similar")
+    assert Counter(a["query"]["item"] for a in answers if a["answer"] == "like") == Counter(asked)
+    for answer in answers:
+        # Which items come before a question is not said; those that did are told rightly.
+        assert bool(answer["items"]) != ("reason" in answer)
+        if answer["catalogue_items"] == len(items) and answer["answer"] == "like":
+            right = nearest(items, items[answer["query"]["item"]], 4, answer["query"]["item"])
+            assert [found["item"] for found in answer["items"]] == [item for item, _ in right]
+
+
+def pipeline(address: str, topic: str = "items") -> dict[str, Any]:
+    items = {"type": "kafka", "topic": topic}
     common = {"items": items, "dimension": DIMENSION, "k": 4, "where": "action like 'ask %'"}
     profile = {"of": "user", "touched": "item", "half_life": "30d", "where": "action = 'view'"}
     topics = {"results": "n", "late": "late", "rejects": "item-rejects", "similar": "answers"}
