@@ -132,11 +132,13 @@ class ProfileState:
     Args:
         held: the map, which shows what the shard at hand has.
         dimension: the length of the vectors.
+        before: the profiles that a shard begins with of which there is nothing in state.
     """
 
-    def __init__(self, held: ByteMap, dimension: int) -> None:
+    def __init__(self, held: ByteMap, dimension: int, before: dict[str, Profiles] | None = None) -> None:
         """Wrap the map; nothing is read yet."""
         self._held, self._dimension = held, dimension
+        self._before = before or {}
         self._known: dict[str, Profiles] = {}
         self.state_bytes: dict[str, int] = {}
         """How many bytes each shard took in state when something was written last."""
@@ -144,8 +146,13 @@ class ProfileState:
     def shard(self, shard: str) -> Profiles:
         """Return the profiles of the shard at hand; what is changed in them has to be written."""
         if shard not in self._known:
-            profiles = Profiles(self._dimension)
             index = TimeIndex(self._held)
+            before = self._before.pop(shard, None)
+            if before is not None and not index.times:
+                self._known[shard] = before
+                self.write(shard, before.users, np.zeros(len(before), bool))
+                return before
+            profiles = Profiles(self._dimension)
             for bucket in index.times:
                 row = index.find(bucket)
                 for name in (row.base_name, *row.delta_names):

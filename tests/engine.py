@@ -129,8 +129,6 @@ class Engine:
             answerer.stream: SimilarRunner(answerer, self.maps["profiles"])
             for answerer in self.plan.resolved_similar()
         }
-        for runner in self.similar_runners.values():
-            runner.load_files()
 
     def send(self, *events: dict[str, Any], partition: str = "p0") -> list[dict[str, Any]]:
         """Ingest one batch of events of one partition; return the results that come of it at once."""

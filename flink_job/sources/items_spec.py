@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field
 from flink_job.sources.kafka_spec import Brokers, KafkaSourceSpec, Name
 from operators.similar.similar_spec import FileItems, SimilarSpec, StreamedItems
 
-_FREE = {"where", "k", "index"}
+_FREE = {"where", "k", "index", "history"}
 ONLY_HERE = {"topic", "brokers", "properties"}
 """Keys of `items` that operators do not get: they are not their business, and may hold passwords."""
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
+import numpy as np
+
 from operators.expressions import Expression, compile_expression
 from operators.metrics.kind import typed_column
 from operators.similar.similar_spec import SimilarSpec
@@ -25,12 +27,14 @@ class Answerer:
         condition: which events ask; None for all.
         touch_condition: which events touch an item; None for all.
         id_type: the type of item ids.
+        query_type: the type of queries.
     """
 
     spec: SimilarSpec
     condition: Expression | None
     touch_condition: Expression | None
     id_type: Literal["string", "long"]
+    query_type: Literal["string", "long"]
 
     @property
     def stream(self) -> str:
@@ -58,7 +62,17 @@ def resolve_similar(spec: SimilarSpec, columns: Mapping[str, str]) -> Answerer:
         allowed = ("string", "long")
         id_type = typed_column("similar", columns, profile.touched, allowed, key="profile.touched")
         touch_condition = _condition("profile.where", profile.where, columns)
-    return Answerer(spec, _condition("where", spec.where, columns), touch_condition, id_type)
+    return Answerer(spec, _condition("where", spec.where, columns), touch_condition, id_type, type_)
+
+
+def shards_of(hashes: np.ndarray, spec: SimilarSpec) -> np.ndarray:
+    """Return the shard of each query, `(n,) int64`.
+
+    Args:
+        hashes: `(n, 2) uint64`.
+        spec: how many shards there are.
+    """
+    return (hashes[:, 1] % np.uint64(spec.shards)).astype(np.int64)
 
 
 def is_similar_stream(stream: str) -> bool:

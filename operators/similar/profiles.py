@@ -17,6 +17,34 @@ LEAST_WEIGHT = 2.0**-20
 """A profile of less weight than this is none: twenty half-lives after its only touch."""
 
 
+def add_touch(profiles: Profiles, user: bytes, time_ms: int, vector: np.ndarray, half_life_ms: int) -> None:
+    """Add a touch to the profile of a user, who may not have had one.
+
+    Args:
+        profiles: where it is.
+        user: the user's name.
+        time_ms: when.
+        vector: of the item that was touched, `(d,) float32` of length 1.
+        half_life_ms: after which a touch counts half.
+    """
+    row = profiles.new_row(user)
+    weight, last_ms = float(profiles.weights[row]), int(profiles.times[row])
+    if weight == 0 or time_ms >= last_ms:
+        factor = _decay(time_ms - last_ms, half_life_ms) if weight else 0.0
+        profiles.sums[row] = profiles.sums[row] * factor + vector
+        profiles.weights[row] = weight * factor + 1.0
+        profiles.times[row] = time_ms
+    else:
+        factor = _decay(last_ms - time_ms, half_life_ms)
+        profiles.sums[row] += vector * np.float32(factor)
+        profiles.weights[row] += factor
+
+
+def user_name(user: str | int) -> bytes:
+    """Return the name by which a user's profile is kept."""
+    return str(user).encode("utf-8", "surrogatepass")
+
+
 class DecayedProfiles:
     """Adds touches to profiles and tells their directions.
 
@@ -59,7 +87,7 @@ class DecayedProfiles:
         for owner, time_ms, vector, is_question in told:
             user = users[owner]
             if vector is not None:
-                self._add(profiles, profiles.new_row(user), time_ms, vector)
+                add_touch(profiles, user, time_ms, vector, self._half_life_ms)
                 changed[user] = None
             if is_question:
                 directions.append(self._direction(profiles, profiles.row(user), time_ms))
@@ -67,23 +95,11 @@ class DecayedProfiles:
             self.state.write(shard, list(changed), self._faded(profiles, int(times.max())))
         return directions
 
-    def _add(self, profiles: Profiles, row: int, time_ms: int, vector: np.ndarray) -> None:
-        weight, last_ms = float(profiles.weights[row]), int(profiles.times[row])
-        if weight == 0 or time_ms >= last_ms:
-            factor = self._decay(time_ms - last_ms) if weight else 0.0
-            profiles.sums[row] = profiles.sums[row] * factor + vector
-            profiles.weights[row] = weight * factor + 1.0
-            profiles.times[row] = time_ms
-        else:
-            factor = self._decay(last_ms - time_ms)
-            profiles.sums[row] += vector * np.float32(factor)
-            profiles.weights[row] += factor
-
     def _direction(self, profiles: Profiles, row: int | None, time_ms: int) -> np.ndarray | None:
         if row is None:
             return None
         age_ms = max(0, time_ms - int(profiles.times[row]))
-        if profiles.weights[row] * self._decay(age_ms) < LEAST_WEIGHT:
+        if profiles.weights[row] * _decay(age_ms, self._half_life_ms) < LEAST_WEIGHT:
             return None
         mean = profiles.sums[row] / profiles.weights[row]
         length = float(np.linalg.norm(mean))
@@ -96,5 +112,6 @@ class DecayedProfiles:
         ages = np.maximum(now_ms - profiles.times[:count], 0) / self._half_life_ms
         return profiles.weights[:count] * 2.0**-ages < LEAST_WEIGHT
 
-    def _decay(self, age_ms: int) -> float:
-        return 2.0 ** -(age_ms / self._half_life_ms)
+
+def _decay(age_ms: int, half_life_ms: int) -> float:
+    return 2.0 ** -(age_ms / half_life_ms)

@@ -168,7 +168,6 @@ class _Answering:
         self._gauges: dict[str, SimilarGauges] = {}
         for name, answerer in _answerers(plan_json).items():
             runner = SimilarRunner(answerer, profiles)
-            runner.load_files()
             self._runners[name] = runner
             self._gauges[name] = SimilarGauges(runtime_context.get_metrics_group(), runner)
         self._by_stream = {runner.answerer.stream: name for name, runner in self._runners.items()}

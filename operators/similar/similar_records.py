@@ -9,7 +9,7 @@ import numpy as np
 
 from operators.batch.event_batch import Column, EventBatch, event_codes
 from operators.records import SimilarRecord, encode, shard_key
-from operators.similar.answerer import Answerer
+from operators.similar.answerer import Answerer, shards_of
 
 Position = Callable[[int], bytes]
 
@@ -44,8 +44,7 @@ class SimilarRecords:
         rows = np.flatnonzero(asks if touches is None else asks | (touches >= 0))
         if not len(rows):
             return
-        shard_of_code = (queries.distinct_hashes[:, 1] % np.uint64(spec.shards)).astype(np.int64)
-        shards = shard_of_code[codes[rows]]
+        shards = shards_of(queries.distinct_hashes, spec)[codes[rows]]
         order = np.argsort(shards, kind="stable")
         bounds = np.searchsorted(shards[order], np.arange(spec.shards + 1)).tolist()
         for shard, (start, end) in enumerate(pairwise(bounds)):

@@ -11,10 +11,11 @@ from operators.records import SimilarRecord
 from operators.similar.answerer import Answerer, ItemId
 from operators.similar.answers import NO_ITEMS, AnswerWriter, items_json
 from operators.similar.catalogue import Catalogue
-from operators.similar.item_lines import ItemChange, ItemReader, read_files
-from operators.similar.profiles import DecayedProfiles
+from operators.similar.item_lines import ItemChange, ItemReader, ItemsProblem, read_files
+from operators.similar.profiles import DecayedProfiles, user_name
 from operators.similar.similar_spec import FileItems
 from operators.similar.text_encoder import HashingEncoder
+from operators.similar.touch_history import profiles_before
 from state.clock_state import ByteMap
 from state.profile_state import ProfileState
 
@@ -39,35 +40,26 @@ class SimilarRunner:
         unanswered: how many were not, by reason.
         unknown_touches: how many touches were of items that the catalogue did not have.
         search_s: how long searches took, in seconds.
+
+    Raises:
+        ItemsProblem: a file of items is missing or cannot be read.
+        HistoryProblem: one of history is.
     """
 
     def __init__(self, answerer: Answerer, profiles: ByteMap) -> None:
-        """Make an empty catalogue; of state nothing is read yet."""
+        """Read files of items and of history; of state nothing is read yet."""
         spec = answerer.spec
         self.answerer = answerer
         self.catalogue = Catalogue(spec.dimension, spec.index, 1 if spec.profile is None else _BLEND)
+        self._load_files()
         self.profiles: DecayedProfiles | None = None
         if spec.profile is not None:
-            state = ProfileState(profiles, spec.dimension)
+            before = None if spec.history is None else profiles_before(answerer, self.catalogue)
+            state = ProfileState(profiles, spec.dimension, before)
             self.profiles = DecayedProfiles(state, spec.profile.half_life)
         self._encoder = HashingEncoder(spec.dimension)
         self.answered, self.unknown_touches, self.search_s = 0, 0, 0.0
         self.unanswered: Counter[str] = Counter()
-
-    def load_files(self) -> None:
-        """Fill the catalogue from files, where its items are in files, and build its index.
-
-        What cannot be used is passed over: it is told once for the whole job, not by every worker.
-
-        Raises:
-            ItemsProblem: a file is missing or cannot be read.
-        """
-        items = self.answerer.spec.items
-        if isinstance(items, FileItems):
-            for _, _, outcome in read_files(items, ItemReader(self.answerer)):
-                if isinstance(outcome, ItemChange):
-                    self.change(outcome.item, outcome.vector)
-            self.catalogue.settle()
 
     def change(self, item: ItemId, vector: np.ndarray | None) -> None:
         """Put an item into the catalogue or, without a vector, take it out."""
@@ -109,6 +101,22 @@ class SimilarRunner:
                 self.unanswered[reason] += 1
         return lines
 
+    def _load_files(self) -> None:
+        """Fill the catalogue from files, where its items are in files, and build its index.
+
+        What cannot be used is passed over: it is told once for the whole job, not by every worker.
+        """
+        items = self.answerer.spec.items
+        if not isinstance(items, FileItems):
+            return
+        try:
+            for _, _, outcome in read_files(items, ItemReader(self.answerer)):
+                if isinstance(outcome, ItemChange):
+                    self.change(outcome.item, outcome.vector)
+        except ItemsProblem as problem:
+            raise ItemsProblem(f"similar.{self.answerer.spec.name}.{problem}") from None
+        self.catalogue.settle()
+
     def _of_users(
         self,
         shard: str,
@@ -125,7 +133,7 @@ class SimilarRunner:
         self.unknown_touches += sum(
             n >= 0 and vector is None for n, vector in zip(touches, touched, strict=True)
         )
-        users = [str(user).encode("utf-8", "surrogatepass") for user in record.values]
+        users = [user_name(user) for user in record.values]
         directions = self.profiles.take(shard, users, owners, times, touched, asks)
         return [NO_PROFILE if direction is None else direction for direction in directions]
 

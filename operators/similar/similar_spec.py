@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_serializer, model_validator
 
 from operators.durations import DurationMs
+from operators.parsing import FormatSpec
 
 IndexName = Literal["auto", "flat", "hnsw", "ivf"]
 QUERY_KINDS = ("item", "text", "user")
@@ -82,13 +83,32 @@ class ProfileSpec(BaseModel):
     where: str | None = None
 
 
+class TouchHistory(BaseModel):
+    """Touches that were before the first event of the job.
+
+    `path` is a file or a glob that every worker can read, `.gz` is unpacked; `user`, `item` and `time` are
+    keys in its lines, the time in milliseconds since 1970.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    path: Annotated[str, Field(min_length=1)]
+    user: _Column = "user"
+    item: _Column = "item"
+    time: _Column = "ts"
+    format: FormatSpec = "json"
+
+    @field_serializer("path")
+    def _for_workers(self, path: str) -> str:
+        return str(Path(path).absolute())
+
+
 class SimilarSpec(BaseModel):
     """The items most similar to what an event asks for, by the cosine of their vectors.
 
     `item` is the key of the id in an item, `vector` that of its vector of `dimension` numbers; with `text`
     the vector is made of that text instead. `where` says which events ask, `k` is how many items an answer
     has. `shards` is into how many pieces users are spread; never change it for a job that goes on from a
-    checkpoint.
+    checkpoint. Touches of `history` are in profiles from the beginning.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -102,6 +122,7 @@ class SimilarSpec(BaseModel):
     index: IndexName = "auto"
     query: QuerySpec
     profile: ProfileSpec | None = None
+    history: TouchHistory | None = None
     where: str | None = None
     k: Annotated[int, Field(ge=1, le=1000)] = 10
     shards: Annotated[int, Field(ge=1, le=1024)] = 8
@@ -114,6 +135,10 @@ class SimilarSpec(BaseModel):
             raise ValueError("query.text: needs text, the key that the items' vectors are made from")
         if self.query.user is None and self.profile is not None:
             raise ValueError("profile: is used by query.user only")
+        if self.history is not None and self.profile is None:
+            raise ValueError("history: needs profile, which says how a user's profile comes about")
+        if self.history is not None and not isinstance(self.items, FileItems):
+            raise ValueError("history: needs items of type file, which are there before the first event")
         if self.query.user is not None and self.profile is None:
             raise ValueError("query.user: needs profile, which says how a user's profile comes about")
         if self.query.user is not None and self.query.user != self.profile.of:

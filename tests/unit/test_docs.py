@@ -52,6 +52,7 @@ SECTIONS = {
     "similar": "SimilarEntry",
     "query": "QuerySpec",
     "profile": "ProfileSpec",
+    "touch history": "TouchHistory",
     "items file": "FileItems",
     "items kafka": "KafkaItems",
     "sinks": "Sinks",

@@ -14,9 +14,11 @@ from operator_chain import BroadcastMap, Operators
 from pydantic import ValidationError
 from similar_entries import DAY, PROFILE, clustered, entry, nearest, plan, unit, write_items
 
+from operators.first_seen.history import HistoryProblem
 from operators.plan import Plan
 from operators.similar import similar_runner
 from operators.similar.catalogue import Catalogue
+from operators.similar.item_lines import ItemsProblem
 from operators.similar.text_encoder import HashingEncoder
 
 ITEMS = {"a": [1, 0], "b": [1, 0.1], "c": [0, 1], "d": [-1, 0]}
@@ -200,6 +202,49 @@ def test_profiles_are_those_of_all_touches_across_batches_shards_and_restarts(
         assert [score for _, score in told(answer)] == pytest.approx([s for _, s in expected], abs=1e-4)
 
 
+def test_touches_of_history_are_in_profiles_from_the_beginning_and_only_once(tmp_path: Path) -> None:
+    path, chance = write_items(tmp_path / "items.jsonl", ITEMS), random.Random(3)
+    touches = [(f"u{n % 9}", chance.choice("abcd"), n * DAY // 40) for n in range(200)]
+    history = tmp_path / "touches.jsonl"
+    lines = [{"who": user, "what": item, "ts": t} for user, item, t in touches]
+    lines += [{"who": "u1", "what": "nobody", "ts": 5}, {"who": "u1", "ts": 5}, {"what": "a", "ts": 5}]
+    history.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    given = {"path": str(history), "user": "who", "item": "what"}
+    shape = plan(of_user(path, k=4, where="action = 'ask'", history=given))
+    engine, now = Engine(shape, follow=True), 6 * DAY
+    for _ in range(3):
+        for user in ("u1", "u2", "u8"):
+            touches.append((user, "c", now))
+            engine.send(event(now, user=user, item="c"), event(now, user=user, item=None, action="ask"))
+            own = [(t, unit(ITEMS[item])[0].astype(float)) for name, item, t in touches if name == user]
+            total = sum(vector * 0.5 ** ((now - t) / DAY) for t, vector in own)
+            expected = nearest({i: unit(v)[0] for i, v in ITEMS.items()}, unit(total)[0], 4)
+            assert [score for _, score in told(engine.similar[-1])] == pytest.approx(
+                [score for _, score in expected], abs=1e-5
+            )
+            now += DAY // 7
+        engine = Engine(shape, engine.snapshot(), follow=True, now_ms=engine.now_ms)
+
+
+def test_history_that_cannot_be_read_is_told_with_its_line(path: str, tmp_path: Path) -> None:
+    history = tmp_path / "touches.csv"
+    history.write_text("user,item,ts\nann,a,1\nann,a,soon\n")
+    given = of_user(path, history={"path": str(history), "format": "csv"})
+    with pytest.raises(HistoryProblem, match=r"touches\.csv, line 3: wrong_type: field time"):
+        Engine(plan(given))
+    history.write_text("user,item,ts\nann,a,1\n")
+    engine = Engine(plan(given), follow=True)
+    engine.send(event(2, item=None))
+    assert told(engine.similar[0])[0] == ("a", 1.0)
+    with pytest.raises(HistoryProblem, match=r"history\.path: no file matches"):
+        Engine(plan(of_user(path, history={"path": str(tmp_path / "nowhere")})))
+
+
+def test_items_that_cannot_be_read_are_told_by_key(tmp_path: Path) -> None:
+    with pytest.raises(ItemsProblem, match=r"similar\.like\.items\.path: no file matches"):
+        Engine(plan(of_file(str(tmp_path / "nowhere.jsonl"))))
+
+
 def streamed(**options: Any) -> Plan:
     return Plan.model_validate(plan(entry(items=STREAM, **options)))
 
@@ -314,6 +359,11 @@ def test_a_large_catalogue_of_a_file_has_its_index_before_the_first_answer(
         (
             {"query": {"user": "user"}, "profile": PROFILE | {"where": "n ="}},
             "similar.like.profile.where: ",
+        ),
+        ({"history": {"path": "x"}}, "history: needs profile"),
+        (
+            {"query": {"user": "user"}, "profile": PROFILE, "history": {"path": "x"}, "items": STREAM},
+            "history: needs items of type file",
         ),
         ({"where": "n + 1"}, "similar.like.where: "),
         ({"dimension": 1}, "greater than or equal to 2"),
