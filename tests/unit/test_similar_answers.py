@@ -20,6 +20,7 @@ from operators.similar import similar_runner
 from operators.similar.catalogue import Catalogue
 from operators.similar.item_lines import ItemsProblem
 from operators.similar.text_encoder import HashingEncoder
+from state.profile_state import Profiles, ProfileState
 
 ITEMS = {"a": [1, 0], "b": [1, 0.1], "c": [0, 1], "d": [-1, 0]}
 STREAM = {"type": "kafka"}
@@ -207,15 +208,16 @@ def test_touches_of_history_are_in_profiles_from_the_beginning_and_only_once(tmp
     touches = [(f"u{n % 9}", chance.choice("abcd"), n * DAY // 40) for n in range(200)]
     history = tmp_path / "touches.jsonl"
     lines = [{"who": user, "what": item, "ts": t} for user, item, t in touches]
-    lines += [{"who": "u1", "what": "nobody", "ts": 5}, {"who": "u1", "ts": 5}, {"what": "a", "ts": 5}]
+    lines += [{"who": "eve", "what": "nobody", "ts": 5}, {"who": "eve", "ts": 5}, {"what": "a", "ts": 5}]
     history.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     given = {"path": str(history), "user": "who", "item": "what"}
-    shape = plan(of_user(path, k=4, where="action = 'ask'", history=given))
+    shape = plan(of_user(path, k=4, where="action = 'ask'", history=given, shards=1))
     engine, now = Engine(shape, follow=True), 6 * DAY
     for _ in range(3):
-        for user in ("u1", "u2", "u8"):
-            touches.append((user, "c", now))
-            engine.send(event(now, user=user, item="c"), event(now, user=user, item=None, action="ask"))
+        for user, item in (("u1", "c"), ("u2", "c"), ("u8", None)):
+            if item is not None:
+                touches.append((user, item, now))
+            engine.send(event(now, user=user, item=item), event(now, user=user, item=None, action="ask"))
             own = [(t, unit(ITEMS[item])[0].astype(float)) for name, item, t in touches if name == user]
             total = sum(vector * 0.5 ** ((now - t) / DAY) for t, vector in own)
             expected = nearest({i: unit(v)[0] for i, v in ITEMS.items()}, unit(total)[0], 4)
@@ -223,7 +225,18 @@ def test_touches_of_history_are_in_profiles_from_the_beginning_and_only_once(tmp
                 [score for _, score in expected], abs=1e-5
             )
             now += DAY // 7
+        users = {name for (_, profiles) in stored_profiles(engine) for name in profiles.users}
+        assert users == {f"u{n}".encode() for n in range(9)}
         engine = Engine(shape, engine.snapshot(), follow=True, now_ms=engine.now_ms)
+
+
+def stored_profiles(engine: Engine) -> list[tuple[str, Profiles]]:
+    """What is in state of each shard."""
+    found = []
+    for shard in [own for own, held in engine.maps["profiles"].shards.items() if held]:
+        engine.maps["profiles"].shard = shard
+        found.append((shard, ProfileState(engine.maps["profiles"], 2).shard(shard)))
+    return found
 
 
 def test_history_that_cannot_be_read_is_told_with_its_line(path: str, tmp_path: Path) -> None:
