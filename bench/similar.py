@@ -1,12 +1,15 @@
 """What similar items cost on one core: searches by an index beside comparing all, recall, build, memory.
 
-    python bench/similar.py [--json] [--rounds 7] [--items 100000]
+    python bench/similar.py [--json] [--rounds 7] [--items 100000] [--groups 1000] [--spread 0.5]
 
-Items have 64 dimensions and come in a thousand groups, as those of a shop do; questions are items moved by a
-little, none twice in a round. A search is what the job does for a question: candidates, their exact scores,
-ties by id, ten items out. Records have 250 questions; "one by one" are records of one. "Changed" is the same
-catalogue after a share of its items was replaced just below what has another index built, the worst that
-searches meet. Memory is how much the resident pages of a fresh child process grow, shared pages left out.
+Items have 64 dimensions and come in groups, as those of a shop do: centres are drawn from a normal
+distribution, items around them from one that is narrower by `--spread`, so that at 1 a group is as wide as
+all centres are apart. Questions are items moved by a little, none twice in a round. A search is what the job
+does for a question: candidates, their exact scores, ties by id, ten items out. Records have 250 questions;
+"one by one" are records of one. "Compare all" is faiss's own full search, as fast as its flat index.
+"Changed" is the same catalogue after a share of its items was replaced just below what has another index
+built, the worst that searches meet. Memory is how much the resident pages of a fresh child process grow,
+shared pages left out.
 Goal: recall at ten of 0.95 or more, at five times the searches of comparing all.
 """
 
@@ -35,7 +38,7 @@ from bench.report.tables import Report, arguments
 from operators.similar.catalogue import Catalogue
 from operators.similar.index import build_index
 
-DIMENSION, GROUPS, SPREAD, NOISE = 64, 1_000, 0.5, 0.25
+DIMENSION, NOISE = 64, 0.25
 QUESTIONS, RECORD, K = 500, 250, 10
 ALL, AUTO, GRAPH = "compare all", "index, chosen by itself", "graph (hnsw)"
 ONE_BY_ONE, CHANGED = "index, one by one", "index, 6 % changed"
@@ -47,19 +50,24 @@ PAGE = 4096
 def main() -> None:
     """Run every measurement, or what a child process is asked to."""
     if sys.argv[1:2] == ["hold"]:
-        hold(sys.argv[2], int(sys.argv[3]))
+        hold(sys.argv[2], items(int(sys.argv[3]), int(sys.argv[4]), float(sys.argv[5])))
         return
     parser = arguments(__doc__ or "", rounds=7)
     parser.add_argument("--items", type=int, default=100_000, help="how many items (default 100,000)")
+    parser.add_argument(
+        "--groups", type=int, default=1_000, help="how many groups they are in (default 1,000)"
+    )
+    parser.add_argument("--spread", type=float, default=0.5, help="how wide a group is (default 0.5)")
     options = parser.parse_args()
     pin_to_one_core()
-    vectors = items(options.items)
-    told = f"{options.items:,} items of {DIMENSION} dimensions in {GROUPS:,} groups"
+    shape = (options.items, options.groups, options.spread)
+    vectors = items(*shape)
+    told = f"{options.items:,} items of {DIMENSION} dimensions in {options.groups:,} groups"
     report = Report(f"Similar items on one core: {told}", options.json)
     catalogues = {
         name: filled(vectors, kind) for name, kind in ((ALL, "flat"), (AUTO, "auto"), (GRAPH, "hnsw"))
     }
-    catalogues[CHANGED] = changed(vectors)
+    catalogues[CHANGED] = changed(vectors, items(2 * options.items, *shape[1:]))
     found = recalls(vectors, catalogues)
     contenders = {name: partial(search, catalogue, RECORD) for name, catalogue in catalogues.items()}
     contenders[ONE_BY_ONE] = partial(search, catalogues[AUTO], 1)
@@ -69,7 +77,7 @@ def main() -> None:
     report.table(f"Recall at {K}, of 2,000 questions, and as the catalogue tells it", COLUMNS, rows)
     builds = [(kind, *built(vectors, kind)) for kind in ("ivf", "hnsw")]
     report.table("Building an index", ("index", "seconds", "items/s"), builds)
-    sizes = [(kind, held(kind, options.items)) for kind in ("flat", "ivf", "hnsw")]
+    sizes = [(kind, held(kind, shape)) for kind in ("flat", "ivf", "hnsw")]
     report.table("Memory of a catalogue, ids included", ("index", "MB", "bytes an item"), [
         (kind, grown / 1e6, round(grown / options.items)) for kind, grown in sizes
     ])  # fmt: skip
@@ -82,11 +90,11 @@ def main() -> None:
 COLUMNS = ("way", "index", "recall", "told")
 
 
-def items(count: int) -> np.ndarray:
+def items(count: int, groups: int, spread: float) -> np.ndarray:
     """Make items, `(count, 64) float32` of length 1, the same every time."""
     chance = np.random.default_rng(7)
-    centres = chance.normal(size=(GROUPS, DIMENSION))
-    return unit(centres[chance.integers(0, GROUPS, count)] + SPREAD * chance.normal(size=(count, DIMENSION)))
+    centres = chance.normal(size=(groups, DIMENSION))
+    return unit(centres[chance.integers(0, groups, count)] + spread * chance.normal(size=(count, DIMENSION)))
 
 
 def questions(vectors: np.ndarray, seed: int, count: int) -> np.ndarray:
@@ -110,10 +118,10 @@ def filled(vectors: np.ndarray, kind: str) -> Catalogue:
     return catalogue
 
 
-def changed(vectors: np.ndarray) -> Catalogue:
-    """Make a catalogue some of whose items were replaced since its index was built."""
+def changed(vectors: np.ndarray, others: np.ndarray) -> Catalogue:
+    """Make a catalogue some of whose items were replaced by others since its index was built."""
     catalogue = filled(vectors, "auto")
-    for number, vector in enumerate(items(2 * len(vectors))[-int(CHANGED_SHARE * len(vectors)) :]):
+    for number, vector in enumerate(others[-int(CHANGED_SHARE * len(vectors)) :]):
         catalogue.put(f"item_{number}", vector)
     return catalogue
 
@@ -166,23 +174,21 @@ def changes(vectors: np.ndarray) -> float:
     return len(vectors) / (time.process_time() - began)
 
 
-def held(kind: str, count: int) -> int:
+def held(kind: str, shape: tuple[int, int, float]) -> int:
     """Return by how many bytes a child process grows that holds a catalogue."""
-    ran = subprocess.run(
-        [sys.executable, __file__, "hold", kind, str(count)], capture_output=True, text=True, check=True
-    )
+    command = [sys.executable, __file__, "hold", kind, *map(str, shape)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
     return int(json.loads(ran.stdout))
 
 
-def hold(kind: str, count: int) -> None:
+def hold(kind: str, vectors: np.ndarray) -> None:
     """Print by how many bytes this process grows with a catalogue."""
-    vectors = items(count)
     filled(vectors[:6_000], kind)
     gc.collect()
     before = resident()
     catalogue = filled(vectors, kind)
     gc.collect()
-    print(json.dumps(resident() - before if len(catalogue) == count else None))
+    print(json.dumps(resident() - before if len(catalogue) == len(vectors) else None))
 
 
 def resident() -> int:

@@ -126,7 +126,7 @@ def test_a_catalogue_is_followed_and_with_profiles_is_there_again_after_a_savepo
     assert {(r["topic"], r["partition"], r["offset"]) for r in rejects} == {("items", 1, bad[0].offset)}
 
 
-def test_a_job_ends_where_its_events_do_though_items_come_from_a_topic(
+def test_a_job_ends_where_its_events_do_though_items_come_from_a_topic_and_all_outputs_are_topics(
     runs: list[Run], broker: Broker, flink_cluster: FlinkCluster, tmp_path: Path
 ) -> None:
     for topic in ("few-questions", "few-items"):
@@ -142,11 +142,15 @@ def test_a_job_ends_where_its_events_do_though_items_come_from_a_topic(
     ])  # fmt: skip
     given = pipeline(broker.address, "few-items") | {"name": "few"}
     given["source"] |= {"topic": "few-questions", "stop": "latest"}
+    windows = given["metrics"][0]["windows"]
+    given["metrics"].append({"name": "new", "kind": "first_seen", "of": "user", "windows": windows})
     given["sinks"] = {
-        output: {"type": "kafka", "topic": f"few-{output}", "create": True} for output in given["sinks"]
+        output: {"type": "kafka", "topic": f"few-{output}", "create": True}
+        for output in (*given["sinks"], "first_seen")
     }
     write_pipeline(tmp_path, given)
     assert start(runs, tmp_path, flink_cluster).outcome()["state"] == "FINISHED"
+    assert [event["value"] for event in read_committed(broker.address, "few-first_seen")] == ["u"]
     answers = read_committed(broker.address, "few-similar")
     assert Counter(a["query"]["item"] for a in answers if a["answer"] == "like") == Counter(asked)
     for answer in answers:
