@@ -24,7 +24,7 @@ A block, little-endian::
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from zlib import crc32
 
 import numpy as np
@@ -38,6 +38,7 @@ _MAGIC = b"SPR\x01"
 _HEADER = len(_MAGIC) + 8
 _LEAST_ROOM = 64 * 1024
 _FIRST_ROWS = 64
+IsForgotten = Callable[[np.ndarray], np.ndarray]
 
 
 class Profiles:
@@ -150,7 +151,7 @@ class ProfileState:
             before = self._before.pop(shard, None)
             if before is not None and not index.times:
                 self._known[shard] = before
-                self.write(shard, before.users, np.zeros(len(before), bool))
+                self.write(shard, before.users, lambda rows: np.zeros(len(rows), bool))
                 return before
             profiles = Profiles(self._dimension)
             for bucket in index.times:
@@ -165,24 +166,23 @@ class ProfileState:
         """Yield the profiles of all shards that this process has had at hand."""
         yield from self._known.values()
 
-    def write(self, shard: str, users: Sequence[bytes], forgotten: np.ndarray) -> None:
+    def write(self, shard: str, users: Sequence[bytes], is_forgotten: IsForgotten) -> None:
         """Write profiles of the shard at hand that have changed.
 
         Args:
             shard: names the shard at hand.
             users: whose they are.
-            forgotten: which rows need not be kept any longer, `(n,) bool`; they are dropped where their
-                bucket is written as a whole.
+            is_forgotten: tells of rows, `(n,) int64`, whether they need not be kept any longer, `(n,) bool`;
+                these are dropped where their bucket is written as a whole.
         """
         profiles = self.shard(shard)
-        gone = {profiles.users[row] for row in np.flatnonzero(forgotten).tolist()}
         rows = np.array([profiles.row(user) for user in users], np.int64)
         buckets = profiles.buckets(rows)
         index = TimeIndex(self._held)
         changed = {bucket: [users[n] for n in np.flatnonzero(buckets == bucket).tolist()]
                    for bucket in np.unique(buckets).tolist()}  # fmt: skip
         for bucket, own in changed.items():
-            self._write_bucket(index, profiles, bucket, own, gone)
+            self._write_bucket(index, profiles, bucket, own, is_forgotten)
         self.state_bytes[shard] = self.held_bytes()
 
     def held_bytes(self) -> int:
@@ -194,7 +194,12 @@ class ProfileState:
         return TimeIndex.bytes_held(self._held) + names + stored
 
     def _write_bucket(
-        self, index: TimeIndex, profiles: Profiles, bucket: int, users: list[bytes], gone: set[bytes]
+        self,
+        index: TimeIndex,
+        profiles: Profiles,
+        bucket: int,
+        users: list[bytes],
+        is_forgotten: IsForgotten,
     ) -> None:
         known = index.find(bucket)
         delta = profiles.block(np.array([profiles.row(user) for user in users], np.int64))
@@ -203,9 +208,9 @@ class ProfileState:
             self._held.put(longer.delta_names[-1], delta)
             index.put(longer)
             return
-        for row in profiles.in_bucket(bucket)[::-1].tolist():  # from behind, since rows move up
-            if profiles.users[row] in gone:
-                profiles.remove(profiles.users[row])
+        rows = profiles.in_bucket(bucket)
+        for row in rows[is_forgotten(rows)][::-1].tolist():  # from behind, since the last row moves up
+            profiles.remove(profiles.users[row])
         base = profiles.block(profiles.in_bucket(bucket))
         row = Stored(bucket, len(base))
         self._held.put(row.base_name, base)

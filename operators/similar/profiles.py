@@ -92,7 +92,9 @@ class DecayedProfiles:
             if is_question:
                 directions.append(self._direction(profiles, profiles.row(user), time_ms))
         if changed:
-            self.state.write(shard, list(changed), self._faded(profiles, int(times.max())))
+            # The oldest event decides, lest one with a wrong clock has everybody forgotten.
+            now_ms = int(times.min())
+            self.state.write(shard, list(changed), lambda rows: self._faded(profiles, rows, now_ms))
         return directions
 
     def _direction(self, profiles: Profiles, row: int | None, time_ms: int) -> np.ndarray | None:
@@ -106,11 +108,10 @@ class DecayedProfiles:
         # Vectors that point in opposite ways leave nothing but what was rounded.
         return None if length < 1e-6 else (mean / length).astype(np.float32)
 
-    def _faded(self, profiles: Profiles, now_ms: int) -> np.ndarray:
-        """Return which rows are no profiles any more, `(n,) bool`."""
-        count = len(profiles)
-        ages = np.maximum(now_ms - profiles.times[:count], 0) / self._half_life_ms
-        return profiles.weights[:count] * 2.0**-ages < LEAST_WEIGHT
+    def _faded(self, profiles: Profiles, rows: np.ndarray, now_ms: int) -> np.ndarray:
+        """Return which of these rows are no profiles any more, `(n,) bool`."""
+        ages = np.maximum(now_ms - profiles.times[rows], 0) / self._half_life_ms
+        return profiles.weights[rows] * 2.0**-ages < LEAST_WEIGHT
 
 
 def _decay(age_ms: int, half_life_ms: int) -> float:

@@ -17,6 +17,7 @@ from pyflink.datastream import (
 from operators.ingest.ingest_function import REJECTS, TOTALS
 from operators.plan import Plan
 from operators.records import ItemRecord, decode_item, decode_similar, encode, stream_of
+from operators.similar.answerer import Answerer
 from operators.similar.gauges import SimilarGauges
 from operators.similar.item_lines import BadItem, ItemReader, read_files, reject
 from operators.similar.similar_runner import SimilarRunner
@@ -193,6 +194,6 @@ class _Answering:
             runner.catalogue.close()
 
 
-def _answerers(plan_json: str) -> dict[str, object]:
+def _answerers(plan_json: str) -> dict[str, Answerer]:
     plan = Plan.model_validate_json(plan_json)
     return {answerer.spec.name: answerer for answerer in plan.resolved_similar()}

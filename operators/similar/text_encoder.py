@@ -16,6 +16,7 @@ _WORD = re.compile(r"\w+")
 _SEED = 9001
 _WORD_WEIGHT, _PAIR_WEIGHT, _PIECE_WEIGHT = 1.0, 0.5, 0.35
 _PIECE = 3
+_LONGEST = 4_096
 
 
 class TextEncoder(Protocol):
@@ -30,7 +31,8 @@ class HashingEncoder:
 
     Which coordinate and sign follow from a hash of the feature, so that the expected cosine of two vectors is
     that of their features' counts, off by about `1 / sqrt(dimension)`; it is the same in every process. It
-    knows spelling, not meaning: words that share most of their letters are alike, synonyms are not.
+    knows spelling, not meaning: words that share most of their letters are alike, synonyms are not. Of a text
+    the first 4,096 characters count.
 
     Args:
         dimension: the length of the vectors.
@@ -59,7 +61,7 @@ class HashingEncoder:
 
 def _features(text: str) -> Counter[str]:
     """Return the features of a text with their weights."""
-    words = _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+    words = _WORD.findall(unicodedata.normalize("NFKC", text[:_LONGEST]).casefold())
     found: Counter[str] = Counter()
     _add(found, (f"w {word}" for word in words), _WORD_WEIGHT)
     _add(found, (f"p {one} {two}" for one, two in pairwise(words)), _PAIR_WEIGHT)

@@ -66,5 +66,10 @@ def test_vectors_are_the_same_in_every_process_and_never_change() -> None:
     assert told == {str(HashingEncoder(8).encode(["green tea"]).round(4).tolist()) + "\n"}
 
 
+def test_of_a_long_text_the_beginning_counts() -> None:
+    one, other, short = HashingEncoder(64).encode(["tea " * 1024 + "x", "tea " * 1024 + "y", "y"])
+    assert one.tolist() == other.tolist() != short.tolist()
+
+
 def test_no_text_gives_no_vector() -> None:
     assert HashingEncoder(16).encode([]).shape == (0, 16)

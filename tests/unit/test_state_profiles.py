@@ -37,7 +37,7 @@ def change(state: ProfileState, users: list[bytes], chance: np.random.Generator)
 
 def write(state: ProfileState, users: list[bytes], gone: tuple[bytes, ...] = ()) -> None:
     profiles = state.shard(SHARD)
-    state.write(SHARD, users, np.array([user in gone for user in profiles.users], bool))
+    state.write(SHARD, users, lambda rows: np.array([profiles.users[row] in gone for row in rows], bool))
 
 
 def names(numbers: np.ndarray) -> list[bytes]:
