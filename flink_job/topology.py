@@ -13,7 +13,9 @@ from pyflink.table.udf import udf
 from flink_job import uids
 from flink_job.pipeline.spec import ENRICHED as ENRICHED_OUTPUT
 from flink_job.pipeline.spec import FIRST_SEEN as FIRST_SEEN_OUTPUT
+from flink_job.pipeline.spec import SIMILAR as SIMILAR_OUTPUT
 from flink_job.pipeline.spec import Pipeline
+from flink_job.similar_graph import similar_graph
 from flink_job.sinks.sink import Sink
 from flink_job.sources.source import Source
 from operators.enrich.enrich_function import EnrichFunction, RunningFunction
@@ -26,6 +28,7 @@ from operators.ingest.ingest_function import (
     RECORD_TYPE,
     REJECTS,
     SEEN,
+    SIMILAR,
     TOTALS,
     Explode,
     IngestFunction,
@@ -33,7 +36,7 @@ from operators.ingest.ingest_function import (
 from operators.parsing import FormatSpec
 from operators.windows.window_function import LATE, WindowFunction
 
-_ALL, _BLOCKS = "all", "blocks"
+_ALL = "all"
 
 
 def build(
@@ -86,11 +89,20 @@ def build(
     if gathered is not None:
         late = late.union(gathered.get_side_output(GATHER_LATE))
     sinks["late"].attach(late, uids.LATE)
-    sinks["rejects"].attach(records.get_side_output(REJECTS), uids.REJECTS)
+    rejects, totals = records.get_side_output(REJECTS), records.get_side_output(TOTALS)
     if pipeline.enrich is not None:
         sinks[ENRICHED_OUTPUT].attach(_enriched(pipeline, records, t_env), uids.ENRICHED)
+    if pipeline.similar:
+        questions = _by_shard(records.get_side_output(SIMILAR))
+        similar = similar_graph(pipeline, questions, source.bounded, env, t_env)
+        for checked in similar.checked:
+            rejects = rejects.union(checked.get_side_output(REJECTS))
+            totals = totals.union(checked.get_side_output(TOTALS))
+        answers = _lines(similar.blocks, uids.SIMILAR_LINES, t_env)
+        sinks[SIMILAR_OUTPUT].attach(answers, uids.ANSWERS)
+    sinks["rejects"].attach(rejects, uids.REJECTS)
     if "totals" in sinks:
-        sinks["totals"].attach(records.get_side_output(TOTALS), uids.TOTALS)
+        sinks["totals"].attach(totals, uids.TOTALS)
 
 
 def _enriched(pipeline: Pipeline, records: DataStream, t_env: StreamTableEnvironment) -> DataStream:
@@ -104,10 +116,15 @@ def _enriched(pipeline: Pipeline, records: DataStream, t_env: StreamTableEnviron
     annotated = annotated.process(RunningFunction(plan), RECORD_TYPE).uid(uids.RUNNING).name("running")
     blocks = _by_shard(annotated).process(EnrichFunction(plan), Types.STRING())
     blocks = blocks.uid(uids.ENRICH).name("enrich")
-    uids.name_table_operators(t_env, uids.ENRICHED_LINES)
-    t_env.create_temporary_view(_BLOCKS, blocks)
+    return _lines(blocks, uids.ENRICHED_LINES, t_env)
+
+
+def _lines(blocks: DataStream, uid: str, t_env: StreamTableEnvironment) -> DataStream:
+    """Return the lines of blocks, each by itself."""
+    uids.name_table_operators(t_env, uid)
+    t_env.create_temporary_view(f"`{uid}`", blocks)
     lines = t_env.sql_query(
-        f"SELECT line FROM {_BLOCKS} CROSS JOIN UNNEST(SPLIT(f0, U&'\\000A')) AS apart(line)"
+        f"SELECT line FROM `{uid}` CROSS JOIN UNNEST(SPLIT(f0, U&'\\000A')) AS apart(line)"
     )
     # What PyFlink has no call for: a stream of bare texts, not of rows of one column.
     return DataStream(t_env._j_tenv.toDataStream(lines._j_table, java_type(DataTypes.STRING())))

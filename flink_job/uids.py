@@ -24,6 +24,11 @@ RUNNING = "running"
 ENRICH = "enrich"
 ENRICHED_LINES = "enriched-lines"
 ENRICHED = "enriched"
+ITEMS = "items"
+ITEM_FILES = "item-files"
+SIMILAR = "similar"
+SIMILAR_LINES = "similar-lines"
+ANSWERS = "answers"
 
 
 def name_table_operators(t_env: StreamTableEnvironment, uid: str, numbered: bool = False) -> None:

@@ -11,6 +11,8 @@ from operators.durations import DurationMs
 from operators.enrich.enrich_spec import EnrichSpec
 from operators.events.event import EventSpec
 from operators.metric import Metric, MetricSpec, resolve_metric
+from operators.similar.answerer import Answerer, resolve_similar
+from operators.similar.similar_spec import SimilarSpec
 
 
 class Plan(BaseModel):
@@ -23,14 +25,14 @@ class Plan(BaseModel):
     emit_every: Annotated[DurationMs, Field(gt=0)] | None = None
     metrics: Annotated[tuple[MetricSpec, ...], Field(min_length=1)]
     enrich: EnrichSpec | None = None
+    similar: tuple[SimilarSpec, ...] = ()
 
     @model_validator(mode="after")
     def _metrics_fit_the_event(self) -> Plan:
-        names = [metric.name for metric in self.metrics]
-        if len(set(names)) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
-            raise ValueError(f"metrics: expected different names, got {twice!r} twice")
+        _expect_different("metrics", [metric.name for metric in self.metrics])
+        _expect_different("similar", [entry.name for entry in self.similar])
         self.resolved_metrics()
+        self.resolved_similar()
         self.event_with_checks()
         if self.enrich is not None:
             _named("enrich", lambda: self.enrich.condition(self.event.column_types()))
@@ -47,6 +49,14 @@ class Plan(BaseModel):
             for spec in self.metrics
         )
 
+    def resolved_similar(self) -> tuple[Answerer, ...]:
+        """Return what answers questions for similar items, checked against the columns."""
+        columns = self.event.column_types()
+        return tuple(
+            _named(f"similar.{spec.name}", lambda spec=spec: resolve_similar(spec, columns))
+            for spec in self.similar
+        )
+
     def event_with_checks(self) -> EventSpec:
         """Return the event section with what the metrics demand of an event added to its checks."""
         demanded = [
@@ -56,6 +66,12 @@ class Plan(BaseModel):
         ]
         checks = (*self.event.checks, *(check for check in dict.fromkeys(demanded)))
         return self.event.model_copy(update={"checks": checks})
+
+
+def _expect_different(key: str, names: list[str]) -> None:
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{key}: expected different names, got {twice!r} twice")
 
 
 def _named(key: str, make: Callable[[], object]) -> object:

@@ -148,6 +148,43 @@ class AnnotatedRecord(msgspec.Struct, array_like=True, tag="annotated1"):
     unique_users: int
 
 
+class SimilarRecord(msgspec.Struct, array_like=True, tag="similar1"):
+    """The events of one batch that ask for similar items, or touch an item, whose queries are of one shard.
+
+    Attributes:
+        values: the different queries: items, texts or users.
+        owners: the number of each event's query, u32 little-endian, in the order of the events.
+        asks: whether each event asks, a byte, 0 or 1.
+        items: the different items that are touched.
+        touches: the number of the item that each event touches, i32 little-endian, -1 where it touches none;
+            empty where touches do not count.
+        times: the time of each event in milliseconds, i64 little-endian.
+        positions: where each event that asks is from, a JSON object.
+    """
+
+    values: list[str | int]
+    owners: bytes
+    asks: bytes
+    items: list[str | int]
+    touches: bytes
+    times: bytes
+    positions: list[bytes]
+
+
+class ItemRecord(msgspec.Struct, array_like=True, tag="item1"):
+    """A change of a catalogue that is a stream.
+
+    Attributes:
+        catalogue: the name of the entry of `similar`.
+        item: the item's id.
+        vector: as `state.item_state` writes it; None where the item is taken away.
+    """
+
+    catalogue: str
+    item: str | int
+    vector: bytes | None
+
+
 class Envelope(msgspec.Struct, array_like=True, tag="envelope1"):
     """All that one ingest call made.
 
@@ -174,6 +211,8 @@ decode_record = msgspec.msgpack.Decoder(Record).decode
 decode_seen = msgspec.msgpack.Decoder(SeenRecord).decode
 decode_enrich = msgspec.msgpack.Decoder(EnrichRecord).decode
 decode_annotated = msgspec.msgpack.Decoder(AnnotatedRecord).decode
+decode_similar = msgspec.msgpack.Decoder(SimilarRecord).decode
+decode_item = msgspec.msgpack.Decoder(ItemRecord).decode
 decode_envelope = msgspec.msgpack.Decoder(Envelope).decode
 decode_reason = msgspec.json.Decoder(RejectReason).decode
 

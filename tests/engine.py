@@ -25,7 +25,15 @@ from operators.ingest.seen_records import seen_stream
 from operators.ingest.source_batch import SourceBatch
 from operators.parsing.payloads import Payloads
 from operators.plan import Plan
-from operators.records import decode_envelope, decode_record, decode_seen, encode, stream_of
+from operators.records import (
+    decode_envelope,
+    decode_record,
+    decode_seen,
+    decode_similar,
+    encode,
+    stream_of,
+)
+from operators.similar.similar_runner import SimilarRunner
 from operators.windows.delay import Delayed, DelayedTimers
 from operators.windows.gathered import time_windows
 from operators.windows.results import Late, Result, ResultWriter
@@ -38,7 +46,7 @@ from state.session_state import SessionState
 from state.window_state import WindowState
 
 WINDOW_MAPS = ("slices", "large", "revisions", "sessions", "clock")
-MAPS = (*WINDOW_MAPS, "seen", "gathered")
+MAPS = (*WINDOW_MAPS, "seen", "gathered", "profiles")
 
 
 class ShardedMap:
@@ -99,6 +107,7 @@ class Engine:
         self.late: list[dict[str, Any]] = []
         self.rejects: list[dict[str, Any]] = []
         self.first_seen: list[dict[str, Any]] = []
+        self.similar: list[dict[str, Any]] = []
         self.records: list[tuple[str, Any]] = []
         self.maps = {name: ShardedMap() for name in MAPS}
         self._event_timers: set[tuple[int, str]] = set()
@@ -118,6 +127,11 @@ class Engine:
             )
             for metric in self.plan.resolved_metrics()
             if metric.seen is not None
+        }
+
+        self.similar_runners = {
+            answerer.stream: SimilarRunner(answerer, self.maps["profiles"])
+            for answerer in self.plan.resolved_similar()
         }
 
     def send(self, *events: dict[str, Any], partition: str = "p0") -> list[dict[str, Any]]:
@@ -232,8 +246,13 @@ class Engine:
                 yield session_stream(metric, window), runner
 
     def _with_seen(self, records: Iterable[tuple[str, bytes]]) -> Iterable[tuple[str, bytes]]:
-        """Let records of values take their way through the first-seen operator."""
+        """Let records of values and of questions take their way through operators of their own."""
         for shard, data in records:
+            if stream_of(shard) in self.similar_runners:
+                self._show(shard)
+                answers = self.similar_runners[stream_of(shard)].on_record(shard, decode_similar(data))
+                self.similar += map(json.loads, answers)
+                continue
             runner = self._seen_runners.get(stream_of(shard))
             if runner is None:
                 yield shard, data

@@ -16,11 +16,21 @@ from pyflink.metrics import MetricGroup
 from operators.first_seen.first_seen_function import FIRST_SEEN, FirstSeenFunction
 from operators.gather.gather_function import GATHER_LATE, GatherFunction
 from operators.ingest.gather_records import is_gather_stream
-from operators.ingest.ingest_function import GATHER, SEEN, TOTALS, Explode, IngestFunction
+from operators.ingest.ingest_function import (
+    GATHER,
+    REJECTS,
+    SEEN,
+    SIMILAR,
+    TOTALS,
+    Explode,
+    IngestFunction,
+)
 from operators.ingest.source_batch import SourceBatch
 from operators.parsing.payloads import Payloads
 from operators.plan import Plan
 from operators.records import decode_envelope, stream_of
+from operators.similar.similar_function import ItemParser, SimilarFunction, SimilarOnStream
+from operators.similar.similar_spec import StreamedItems
 from operators.windows.window_function import LATE, WindowFunction
 
 
@@ -82,6 +92,17 @@ class Context:
         return self.maps.setdefault(descriptor.get_name(), ShardedMap())
 
 
+class BroadcastMap(dict):
+    """Broadcast state in memory."""
+
+    def put(self, key: bytes, value: bytes) -> None:
+        assert isinstance(key, bytes) and isinstance(value, bytes)
+        self[key] = value
+
+    def remove(self, key: bytes) -> None:
+        self.pop(key, None)
+
+
 class Messages:
     """Reads a column of payloads."""
 
@@ -96,9 +117,10 @@ class Operators:
     Args:
         plan: what to run.
         begun_ms: when the job was begun afresh; None for one that may have a former life.
+        items: the broadcast state of items to go on from.
     """
 
-    def __init__(self, plan: Plan, begun_ms: int | None = None) -> None:
+    def __init__(self, plan: Plan, begun_ms: int | None = None, items: BroadcastMap | None = None) -> None:
         self.context, text = Context(), plan.model_dump_json(by_alias=True)
         self.read = self.context.group.read
         self.ingest = IngestFunction(text, '"json"', Messages(), False, begun_ms, True)
@@ -111,6 +133,13 @@ class Operators:
             function.open(self.context)
         self.gather, self.gather_context = GatherFunction(text), Context()
         self.gather.open(self.gather_context)
+        streamed = [entry for entry in plan.similar if isinstance(entry.items, StreamedItems)]
+        self.similar = SimilarOnStream(text) if streamed else SimilarFunction(text)
+        self.parsers = {entry.name: ItemParser(text, entry.name, entry.name) for entry in streamed}
+        for function in (self.similar, *self.parsers.values()):
+            function.open(self.context)
+        self.items = items if items is not None else BroadcastMap()
+        self.answers, self.item_rejects = [], []
         self.watermark_ms, self.now_ms, self.key = -(2**63), 0, ""
         self.timers: dict[bool, set[tuple[int, str]]] = {True: set(), False: set()}
         self.records, self.results, self.late, self.totals, self.first_seen = 0, [], [], [], []
@@ -129,11 +158,28 @@ class Operators:
                 self.records += 1
                 self._turn_to(made[1][0])
                 self._gathered(self.gather.process_element(made[1], self))
+            elif isinstance(made, tuple) and made[0] is SIMILAR:
+                self.records += 1
+                self._turn_to(made[1][0])
+                for block in list(self.similar.process_element(made[1], self)):
+                    self.answers += map(json.loads, block.split("\n"))
             elif not isinstance(made, tuple):
                 self.records += 1
                 self._count(made)
         assert decode_envelope(envelope).events == len(payloads)
         self.move_watermark(int(answer["watermark_ms"][0]) - 1)
+
+    def send_item(self, name: str, key: bytes | None, value: bytes | None, offset: int = 0) -> None:
+        """Send a message of the topic of items of an entry."""
+        for made in list(self.parsers[name].process_element(Row(key, value, 0, offset), None)):
+            if isinstance(made, tuple):
+                if made[0] is REJECTS:
+                    self.item_rejects.append(json.loads(made[1]))
+            else:
+                assert list(self.similar.process_broadcast_element(made, self)) == []
+
+    def get_broadcast_state(self, descriptor: Any) -> BroadcastMap:
+        return self.items
 
     def _remember(self, record: Row) -> None:
         self._turn_to(record[0])

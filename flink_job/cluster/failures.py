@@ -7,11 +7,14 @@ from pathlib import Path
 
 from flink_job.cluster.rest import FlinkRest
 from flink_job.sources.source import SourceProblem
+from operators.first_seen.history import HistoryProblem
+from operators.similar.item_lines import ItemsProblem
 
 _TRACEBACK = "Traceback (most recent call last):"
 _NAMED_ERROR = re.compile(r"(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*)(?:: (.*))?$")
+_UNREADABLE = (SourceProblem, ItemsProblem, HistoryProblem)
 _FOR_EVER = (
-    f"{SourceProblem.__qualname__}: ",
+    *(f"{problem.__qualname__}: " for problem in _UNREADABLE),
     "TopicAuthorizationException",
     "GroupAuthorizationException",
     "TransactionalIdAuthorizationException",
@@ -20,6 +23,7 @@ _FOR_EVER = (
     "RecordTooLargeException",
 )
 """Names of errors that another attempt will meet again."""
+_TELLING = frozenset(problem.__qualname__ for problem in _UNREADABLE)
 
 
 class JobFailed(Exception):
@@ -63,7 +67,7 @@ def reason_of(trace: str) -> str:
     for line in python.splitlines()[1:]:
         if named := _NAMED_ERROR.match(line):
             name, said = named[1], named[2] or ""
-            return said if name == SourceProblem.__qualname__ else f"{name}: {said}".removesuffix(": ")
+            return said if name in _TELLING else f"{name}: {said}".removesuffix(": ")
     lines = [line.strip() for line in trace.splitlines() if line.strip()]
     causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
     return (causes or lines or ["no reason given"])[-1 if causes else 0]

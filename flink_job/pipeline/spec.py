@@ -12,13 +12,14 @@ from flink_job.sinks.file_sink import FileSinkSpec, ResultFileSinkSpec
 from flink_job.sinks.kafka_spec import KafkaSinkSpec, ResultKafkaSinkSpec
 from flink_job.sinks.print_sink import PrintSinkSpec
 from flink_job.sources.file_source import FileSourceSpec
+from flink_job.sources.items_spec import ONLY_HERE, KafkaItems, SimilarEntry
 from flink_job.sources.kafka_spec import KafkaSourceSpec
 from operators.durations import DurationMs
 from operators.plan import Plan
 
 RUNS_FOLDER = Path(".sketchstream")
 OUTPUTS = ("results", "late", "rejects")
-FIRST_SEEN, ENRICHED = "first_seen", "enriched"
+FIRST_SEEN, ENRICHED, SIMILAR = "first_seen", "enriched", "similar"
 _LONGEST_INTERVAL_MS = 5 * 60_000
 """Between checkpoints with Kafka sinks: their transactions end after 15 minutes, restarts included."""
 
@@ -38,7 +39,7 @@ class Checkpoints(BaseModel):
 
 
 class Sinks(BaseModel):
-    """Where results, late events and rejects go; the first events of values and enriched ones, if wanted."""
+    """Where results, late events and rejects go; first events of values, enriched ones and similar items."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     results: Annotated[
@@ -48,13 +49,14 @@ class Sinks(BaseModel):
     rejects: SinkSpec | None = None
     first_seen: SinkSpec | None = None
     enriched: SinkSpec | None = None
+    similar: SinkSpec | None = None
 
 
 class Pipeline(Plan):
     """A pipeline file.
 
-    Late, rejected and enriched events go to the run's own folder, `.sketchstream/<name>`, where no sink is
-    named for them.
+    Late, rejected and enriched events and similar items go to the run's own folder, `.sketchstream/<name>`,
+    where no sink is named for them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", title="sketchstream pipeline")
@@ -66,6 +68,7 @@ class Pipeline(Plan):
     checkpoints: Checkpoints = Checkpoints()
     source: Annotated[FileSourceSpec | SimulatorSpec | KafkaSourceSpec, Field(discriminator="type")]
     sinks: Sinks = Sinks()
+    similar: tuple[SimilarEntry, ...] = ()
 
     @model_validator(mode="after")
     def _fits_together(self) -> Pipeline:
@@ -78,6 +81,11 @@ class Pipeline(Plan):
             raise ValueError("sinks.first_seen: needs a metric of kind first_seen")
         if self.sinks.enriched is not None and self.enrich is None:
             raise ValueError("sinks.enriched: needs a section enrich")
+        if self.sinks.similar is not None and not self.similar:
+            raise ValueError("sinks.similar: needs an entry in the list similar")
+        for entry in self.similar:
+            if isinstance(entry.items, KafkaItems) and entry.items.brokers is None and not from_kafka:
+                raise ValueError(f"similar.{entry.name}.items.brokers: is missing, and the source has none")
         for output in self.outputs():
             sink = getattr(self.sinks, output)
             if not isinstance(sink, KafkaSinkSpec):
@@ -94,7 +102,11 @@ class Pipeline(Plan):
 
     def outputs(self) -> tuple[str, ...]:
         """Return the names of all outputs that the job has."""
-        wanted = {FIRST_SEEN: self.sinks.first_seen is not None, ENRICHED: self.enrich is not None}
+        wanted = {
+            FIRST_SEEN: self.sinks.first_seen is not None,
+            ENRICHED: self.enrich is not None,
+            SIMILAR: bool(self.similar),
+        }
         return (*OUTPUTS, *(output for output, is_wanted in wanted.items() if is_wanted))
 
     def remembers(self) -> bool:
@@ -107,8 +119,9 @@ class Pipeline(Plan):
 
     def uses_kafka(self) -> bool:
         """Return whether the job needs Flink's Kafka connector."""
-        ends = (self.source, *(getattr(self.sinks, output) for output in self.outputs()))
-        return any(isinstance(end, KafkaSourceSpec | KafkaSinkSpec) for end in ends)
+        ends = [self.source, *(getattr(self.sinks, output) for output in self.outputs())]
+        ends += [entry.items for entry in self.similar]
+        return any(isinstance(end, KafkaSourceSpec | KafkaSinkSpec | KafkaItems) for end in ends)
 
     def with_sketches(self) -> bool:
         """Return whether results carry their sketches."""
@@ -117,7 +130,12 @@ class Pipeline(Plan):
 
     def plan_json(self) -> str:
         """Return what the operators need, as JSON."""
-        return self.model_dump_json(include=set(Plan.model_fields), exclude_unset=True, by_alias=True)
+        return self.model_dump_json(
+            include=set(Plan.model_fields),
+            exclude={"similar": {"__all__": {"items": ONLY_HERE}}},
+            exclude_unset=True,
+            by_alias=True,
+        )
 
     def run_folder(self) -> Path:
         """Return the folder that runs of this pipeline keep their things in."""

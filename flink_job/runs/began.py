@@ -75,4 +75,5 @@ def _shape(pipeline: Pipeline) -> dict[str, dict[str, Any]]:
     }
     if pipeline.enrich is not None:
         shape["enrich"] = pipeline.enrich.model_dump(mode="json")
+    shape |= {f"similar.{entry.name}": entry.shape() for entry in pipeline.similar}
     return shape

@@ -50,8 +50,9 @@ class KafkaSink:
         descriptor = TableDescriptor.for_connector("kafka").schema(schema.column("line", "STRING").build())
         for key, value in self._options().items():
             descriptor = descriptor.option(key, value)
-        t_env.create_temporary_table(uid, descriptor.build())
-        t_env.create_statement_set().add_insert(uid, table).attach_as_datastream()
+        quoted = f"`{uid}`"  # it may have a dash in it
+        t_env.create_temporary_table(quoted, descriptor.build())
+        t_env.create_statement_set().add_insert(quoted, table).attach_as_datastream()
 
     def _options(self) -> dict[str, str]:
         options = {

@@ -16,8 +16,6 @@ from flink_job.sinks.print_sink import PrintSink
 from flink_job.sinks.sink import Sink
 from flink_job.sources.kafka_spec import KafkaSourceSpec
 
-_SECURITY = ("security.", "sasl.", "ssl.")
-
 
 def open_sinks(pipeline: Pipeline, keep_here: bool, console: Console) -> dict[str, Sink]:
     """Open the sinks of all outputs.
@@ -54,5 +52,5 @@ def completed(spec: KafkaSinkSpec, pipeline: Pipeline) -> KafkaSinkSpec:
     if spec.brokers is not None or not isinstance(pipeline.source, KafkaSourceSpec):
         return spec
     source = pipeline.source
-    security = {key: value for key, value in source.properties.items() if key.startswith(_SECURITY)}
-    return spec.model_copy(update={"brokers": source.brokers, "properties": security | spec.properties})
+    properties = source.security() | spec.properties
+    return spec.model_copy(update={"brokers": source.brokers, "properties": properties})

@@ -13,6 +13,8 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
 Brokers = Annotated[
     str, Field(pattern=r"^[^\s,:]+:[0-9]{1,5}(,[^\s,:]+:[0-9]{1,5})*$", description="host:port, by commas.")
 ]
+SECURITY = ("security.", "sasl.", "ssl.")
+"""How properties begin that say how one is let in by the brokers."""
 _STARTS = ("earliest", "latest", "committed")
 _BATCH_MESSAGES, _BATCH_MESSAGES_OF_MANY = 40_000, 400
 
@@ -65,6 +67,10 @@ class KafkaSourceSpec(BaseModel):
                 f"expected one of topic, topics and pattern, got {' and '.join(named) or 'none'}"
             )
         return self
+
+    def security(self) -> dict[str, str]:
+        """Return the properties that say how one is let in by the brokers."""
+        return {key: value for key, value in self.properties.items() if key.startswith(SECURITY)}
 
     def rows_per_batch(self) -> int:
         """Return how many messages one ingest call takes at most."""

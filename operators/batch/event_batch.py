@@ -111,6 +111,20 @@ class EventBatch:
         return self._exploded[name]
 
 
+def event_codes(column: Column, size: int) -> np.ndarray:
+    """Return the number of each event's value in `column.distinct`, `(size,) int64`; -1 where it has none.
+
+    Args:
+        column: a single-valued column of a batch.
+        size: how many events the batch has.
+    """
+    if column.owners is None:
+        return column.codes.astype(np.int64)
+    codes = np.full(size, -1, np.int64)
+    codes[column.owners] = column.codes
+    return codes
+
+
 def hashes_of(values: pl.Series) -> np.ndarray:
     """Return two 64-bit hashes of each value, by its type, `(n, 2)` uint64."""
     if values.dtype == pl.Int64:

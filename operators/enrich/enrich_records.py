@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import polars as pl
 
-from operators.batch.event_batch import Column, EventBatch
+from operators.batch.event_batch import Column, EventBatch, event_codes
 from operators.enrich.enrich_spec import EnrichSpec
 from operators.first_seen.seen_shards import shards_of
 from operators.records import EnrichRecord, encode, shard_key
@@ -34,7 +34,7 @@ class EnrichRecords:
         Events keep their order within a shard; those without a user are in the first.
         """
         users = batch.column(self._spec.user)
-        codes = _codes(users, len(batch))
+        codes = event_codes(users, len(batch))
         rows = None
         if self._condition is not None:
             rows = np.flatnonzero(batch.mask(self._condition))
@@ -52,14 +52,14 @@ class EnrichRecords:
     def _record(self, batch: EventBatch, rows: np.ndarray) -> EnrichRecord:
         events = batch.frame[rows]
         users = batch.column(self._spec.user)
-        users_present, owners = np.unique(_codes(users, len(batch))[rows], return_inverse=True)
+        users_present, owners = np.unique(event_codes(users, len(batch))[rows], return_inverse=True)
         without = int(len(users_present) > 0 and users_present[0] < 0)
         hashes = users.distinct_hashes[users_present[without:]]
         actions, of_action, values = [], b"", b""
         if self._spec.action is not None:
             action = Column(events[self._spec.action])
             actions = action.distinct.to_list()
-            of_action = _codes(action, len(rows)).astype("<i4").tobytes()
+            of_action = event_codes(action, len(rows)).astype("<i4").tobytes()
         if self._spec.value is not None:
             given = events[self._spec.value].cast(pl.Float64).fill_null(0.0)
             values = given.to_numpy().astype("<f8").tobytes()
@@ -78,12 +78,3 @@ class EnrichRecords:
 def is_enrich_stream(stream: str) -> bool:
     """Return whether a stream is that of events to be enriched."""
     return stream == STREAM
-
-
-def _codes(column: Column, size: int) -> np.ndarray:
-    """Return the number of each event's value in `column.distinct`, `(size,) int64`; -1 where it has none."""
-    if column.owners is None:
-        return column.codes.astype(np.int64)
-    codes = np.full(size, -1, np.int64)
-    codes[column.owners] = column.codes
-    return codes

@@ -19,6 +19,7 @@ from operators.metric import Metric
 from operators.parsing import Format, make_parser
 from operators.plan import Plan
 from operators.records import Beat, Envelope, encode, shard_key
+from operators.similar.similar_records import SimilarRecords
 
 _encode_json = msgspec.json.encode
 
@@ -49,6 +50,7 @@ class Ingest:
         self._check_min_time = check_clock or "min_time" in event.model_fields_set
         self._metrics = [_records_of(metric, tell_first_seen) for metric in metrics]
         self._enrich = None if plan.enrich is None else EnrichRecords(plan.enrich, event.column_types())
+        self._similar = [SimilarRecords(answerer) for answerer in plan.resolved_similar()]
         self._watermarks = PartitionWatermarks(
             event.out_of_orderness,
             event.idle_timeout,
@@ -85,6 +87,8 @@ class Ingest:
             records.extend(metric.records(batch, late_before_ms, raw, _origin(source)))
         if self._enrich is not None:
             records.extend(self._enrich.records(batch))
+        for similar in self._similar:
+            records.extend(similar.records(batch, raw.position))
         rejects = [_reject(source, r.row, r.index, r.reason, r.detail) for r in parsed.rejects]
         for refused in prepared.rejected:
             number = None if parsed.index is None else int(parsed.index[refused.row])
@@ -126,6 +130,13 @@ class _RawEvents:
             index = None if self._index is None else int(self._index[event])
             self._encoded[event] = _encode_json(_described(self._source, row, index))
         return self._encoded[event]
+
+    def position(self, event: int) -> bytes:
+        """Return the JSON object of where an event is from; `event_index` is its number in its message."""
+        position = self._source.position(int(self._rows[event]))
+        if self._index is not None:
+            position = position | {"event_index": int(self._index[event])}
+        return _encode_json(position)
 
 
 def _records_of(metric: Metric, tell_first_seen: bool) -> MetricPartials | SeenRecords | GatherRecords:

@@ -23,6 +23,7 @@ from flink_job.simulation.simulation import Simulation
 from operators.durations import parse_duration
 from operators.expressions import ExpressionError, compile_expression
 from operators.metrics import all_kinds
+from operators.similar.similar_runner import EMPTY_TEXT, NO_ITEMS_YET, NO_PROFILE, UNKNOWN_ITEM
 
 ROOT = Path(__file__).resolve().parents[2]
 TESTS = ROOT / "tests"
@@ -49,6 +50,12 @@ SECTIONS = {
     "enrich": "EnrichSpec",
     "history": "History",
     "step": "Step",
+    "similar": "SimilarEntry",
+    "query": "QuerySpec",
+    "profile": "ProfileSpec",
+    "touch history": "TouchHistory",
+    "items file": "FileItems",
+    "items kafka": "KafkaItems",
     "sinks": "Sinks",
     "sink file": "ResultFileSinkSpec",
     "kafka": "KafkaSourceSpec",
@@ -312,6 +319,39 @@ def test_the_late_event_in_the_readme_has_the_fields_of_one(tmp_path: Path) -> N
     assert engine.late
     for late in engine.late:
         assert set(without_position(late)) == set(without_position(example))
+
+
+def similar_answers(folder: Path) -> list[dict[str, Any]]:
+    """What the README's items and pipeline of similar items answer."""
+    (items,) = blocks(README, "jsonl")
+    (folder / "items.jsonl").write_text(items, encoding="utf-8")
+    pipeline = loaded("alike", folder)
+    engine = Engine(json.loads(pipeline.plan_json()), follow=True)
+    engine.send_raw(*Simulation(pipeline.source).chunk(0, pipeline.source.events).splitlines())
+    return engine.similar
+
+
+def test_the_answer_in_the_readme_is_what_its_pipeline_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (example,) = [block for block in map(json.loads, blocks(README, "json")) if "answer" in block]
+    answers = [without_position(answer) for answer in similar_answers(tmp_path)]
+    assert without_position(example) in answers
+
+
+def test_every_field_and_reason_of_an_answer_is_in_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = table("answer", "meaning")
+    told = {code for row in rows for code in codes(row[0])}
+    answers = similar_answers(tmp_path)
+    assert told == {key for answer in answers for key in answer} | POSITION
+    (reasons,) = [codes(row[1]) for row in rows if codes(row[0]) == ["reason"]]
+    known = (UNKNOWN_ITEM, NO_PROFILE, EMPTY_TEXT, NO_ITEMS_YET)
+    assert sorted(reasons) == sorted(known)
+    assert {answer.get("reason") for answer in answers} == {None, UNKNOWN_ITEM, NO_PROFILE}
 
 
 def without_position(fields: dict[str, Any]) -> dict[str, Any]:

@@ -42,6 +42,11 @@ Caused by: java.io.IOException: the stream is closed
             "flink_job.sources.source.SourceProblem: /data/e.json: changed or gone",
             "/data/e.json: changed or gone",
         ),
+        (
+            "operators.similar.item_lines.ItemsProblem: similar.a.items.path: gone",
+            "similar.a.items.path: gone",
+        ),
+        ("operators.first_seen.history.HistoryProblem: history.path: gone", "history.path: gone"),
         ("polars.exceptions.ComputeError: bad: value: 5\nand more", "ComputeError: bad: value: 5"),
         ("AssertionError", "AssertionError"),
         ("KeyError: 'Caused by: me'", "KeyError: 'Caused by: me'"),

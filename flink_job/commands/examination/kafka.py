@@ -10,10 +10,11 @@ from flink_job.kafka_clients.topics import partitions_of_sink, partitions_of_sou
 from flink_job.pipeline.spec import Pipeline
 from flink_job.sinks.kafka_spec import KafkaSinkSpec
 from flink_job.sinks.opening import completed
-from flink_job.sources.kafka_spec import KafkaSourceSpec
+from flink_job.sources.items import with_brokers
+from flink_job.sources.items_spec import KafkaItems
+from flink_job.sources.kafka_spec import SECURITY, KafkaSourceSpec
 
 _BROKER, _PROPERTIES = "broker", "Kafka properties"
-_SECURITY = ("security.", "sasl.", "ssl.")
 
 
 def check_kafka(pipeline: Pipeline) -> list[Finding]:
@@ -30,7 +31,7 @@ def check_kafka(pipeline: Pipeline) -> list[Finding]:
     findings: list[Finding] = []
     answers: dict[tuple[str, ...], bool] = {}
     for end, brokers, properties, look in _ends(pipeline):
-        security = (f"{key}={properties[key]}" for key in sorted(properties) if key.startswith(_SECURITY))
+        security = (f"{key}={properties[key]}" for key in sorted(properties) if key.startswith(SECURITY))
         listener = (brokers, *security)
         if answers.get(listener) is False:
             continue
@@ -59,6 +60,11 @@ def _ends(pipeline: Pipeline) -> Iterator[tuple[str, str, Mapping[str, str], Cal
     source = pipeline.source
     if isinstance(source, KafkaSourceSpec):
         yield "source", source.brokers, source.properties, lambda: _of_source(source)
+    for entry in pipeline.similar:
+        if isinstance(entry.items, KafkaItems):
+            items = with_brokers(entry.items, pipeline).source()
+            end = f"items of {entry.name}"
+            yield end, items.brokers, items.properties, lambda items=items: _of_source(items)
     for output in pipeline.outputs():
         spec = getattr(pipeline.sinks, output)
         if isinstance(spec, KafkaSinkSpec):
