@@ -14,7 +14,7 @@ from topics import Message, make_topic, read_committed, send
 from flink_job.standalone.broker import Broker
 from flink_job.standalone.cluster import FlinkCluster
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(300)]
 
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
 

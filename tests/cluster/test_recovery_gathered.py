@@ -12,7 +12,7 @@ import pytest
 from engine import Engine, latest
 from processes import Run, read_output, wait_for, write_pipeline
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(600)]
 
 EVENTS, START_MS, DISORDER_S = 8_000, 1_700_000_000_000, 50
 PLAN: dict[str, Any] = {

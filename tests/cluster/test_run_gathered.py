@@ -179,7 +179,10 @@ def expected_steps(
     return {start: counts for start, *counts in database.execute(query).fetchall()}
 
 
-@pytest.mark.parametrize("in_order", [True, False], ids=["by time", "by user"])
+@pytest.mark.parametrize(
+    "in_order",
+    [pytest.param(True, id="by time"), pytest.param(False, id="by user", marks=pytest.mark.slow)],
+)
 def test_steps_of_shoppers_are_the_exact_ones_or_within_their_bounds(
     data_folder: Path, tmp_path: Path, database: duckdb.DuckDBPyConnection, in_order: bool
 ) -> None:
