@@ -20,6 +20,7 @@ from flink_job.pipeline.spec import Pipeline
 from flink_job.sources.source import SourceProblem
 
 DEMO_PIPELINE = Path(__file__).resolve().parent.parent / "pipelines" / "demo.yaml"
+DEMO_ITEMS = DEMO_PIPELINE.with_name("shop_items.jsonl")
 _FAILED, _WRONG = 1, 2
 _WIDTH = 120
 
@@ -108,19 +109,24 @@ def run(
 def demo(port: int | None, overrides: tuple[str, ...], as_json: bool) -> None:
     """Run 100,000 events of a simulated shop and compare every answer with the exact one."""
     from flink_job.commands.results_table import latest_results
+    from flink_job.demo.processor import processor_report
     from flink_job.demo.report import Totals, report
     from flink_job.sinks.file_sink import read_lines
 
-    pipeline = load_pipeline(DEMO_PIPELINE, overrides)
+    pipeline = load_pipeline(DEMO_PIPELINE, (f"similar.like_this.items.path={DEMO_ITEMS}", *overrides))
     outcome = _run(pipeline, _screen(as_json), None, port, True)
     totals = Totals(outcome.events, sum(outcome.rejects.values()), outcome.late, outcome.elapsed_s)
     results = latest_results(read_lines(Path(outcome.folders["results"])))
     shown = report(results, pipeline.source, totals)
+    enriched, similar = (
+        map(json.loads, read_lines(Path(outcome.folders[name]))) for name in ("enriched", "similar")
+    )
+    events = processor_report(enriched, similar, shown.exact.whole_run(), pipeline.enrich, DEMO_ITEMS)
     if as_json:
-        click.echo(json.dumps(shown.as_json()))
+        click.echo(json.dumps(shown.as_json() | {"single_events": events.as_json()}))
     else:
-        _screen().print(shown)
-    if not shown.within_bounds:
+        _screen().print(events, shown)
+    if not (shown.within_bounds and events.is_right):
         sys.exit(_FAILED)
 
 

@@ -9,7 +9,6 @@ from datetime import datetime, timezone
 from functools import cached_property
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -17,6 +16,7 @@ from rich.text import Text
 from flink_job.demo.checks import Check, check_results, tally
 from flink_job.demo.exact import SLIDING_MS, WHOLE_DAY_MS, ExactAnswers, exact_answers
 from flink_job.demo.memory import Footprint, Growth, footprints, growth
+from flink_job.demo.tables import plain_table
 from flink_job.simulation.simulation import Simulation, SimulatorSpec
 
 _CHUNK = 20_000
@@ -130,7 +130,9 @@ def _rendered(shown: DemoReport) -> Iterator[RenderableType]:
 
 
 def _answers(shown: DemoReport) -> Table:
-    table = _table("Answers over the whole run", "metric", "of", "exact", "answer", "bounds", "error", "")
+    table = plain_table(
+        "Answers over the whole run", "metric", "of", "exact", "answer", "bounds", "error", ""
+    )
     whole = shown.exact.whole_run()
     days = [window for window, answers in shown.exact.windows.items() if answers is whole]
     metric = None
@@ -174,7 +176,7 @@ def _sliding(checks: Sequence[Check]) -> Iterator[RenderableType]:
 
 
 def _memory(rows: Sequence[Footprint]) -> Table:
-    table = _table(
+    table = plain_table(
         "Memory of these answers", "metric", "the job holds", "bytes", "exactly", "bytes", "exact / sketch"
     )
     for row in rows:
@@ -191,7 +193,7 @@ def _memory(rows: Sequence[Footprint]) -> Table:
 
 
 def _growth(rows: Sequence[Growth]) -> Table:
-    table = _table(
+    table = plain_table(
         "Distinct ids: set or sketch?",
         "ids",
         "estimate",
@@ -224,23 +226,6 @@ def _verdict(shown: DemoReport) -> Text:
     if counts["wrong"]:
         told += f", {counts['wrong']} WRONG"
     return Text(told + ".", style="bold red" if counts["wrong"] else "bold green")
-
-
-def _table(title: str, *columns: str) -> Table:
-    table = Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        caption_justify="left",
-        box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        show_edge=False,
-        pad_edge=False,
-    )
-    for column in columns:
-        left = column in ("metric", "of", "the job holds", "exactly", "")
-        table.add_column(column, justify="left" if left else "right", overflow="fold")
-    return table
 
 
 def _subject(check: Check) -> str:
