@@ -168,15 +168,16 @@ def _rendered(shown: ProcessorReport) -> Iterator[RenderableType]:
     missed = shown.users - shown.told_new
     yield Text(
         f"\nis_new_user was right for {shown.accuracy:.3%} of {shown.events:,} events: "
-        f"of {shown.users:,} users {missed:,} were taken for known ones at first, {shown.told_twice:,} were new twice. "
+        f"of {shown.users:,} users {missed:,} were taken for known ones at first, "
+        f"{shown.told_twice:,} were new twice. "
         f"Users estimated at the end: {shown.unique_users:,}. "
         f"Similar items: {shown.answered:,} of {shown.asked:,} questions answered with ten.\n"
     )
     yield _memory(shown.footprints)
-    verdict = (
-        "Single events were answered as stated.\n" if shown.is_right else "Answers to events are WRONG.\n"
-    )
-    yield Text(verdict, style="bold green" if shown.is_right else "bold red")
+    if shown.is_right:
+        yield Text("Single events were answered as stated.\n", style="bold green")
+    else:
+        yield Text("Answers for single events are WRONG.\n", style="bold red")
 
 
 def _examples(events: Sequence[Event]) -> Table:
