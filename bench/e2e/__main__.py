@@ -1,7 +1,7 @@
 """End to end on a real broker and cluster: this job beside an idle function, Flink SQL and plain PyFlink.
 
     python -m bench.e2e [--json] [--rounds 3] [--events 10e6] [--per-second 1000] [--only NAME ...]
-    python -m bench.e2e --cardinality | --first-seen | --profile [--json] [--events 10e6]
+    python -m bench.e2e --cardinality | --first-seen | --enrich | --profile [--json] [--events 10e6]
 
 A broker is started and its topics are filled; every run has a cluster of its own, just started, with one
 TaskManager of two slots. Runs take turns, round by round; figures are medians of the rounds. A run that did
@@ -28,6 +28,7 @@ from statistics import median
 from bench.e2e.cardinality import cardinality
 from bench.e2e.checks import expect_exact, expect_product, expect_rows
 from bench.e2e.contenders import Contender, altered, measure, product_job, rival
+from bench.e2e.enriched import enriched
 from bench.e2e.first_seen import first_seen
 from bench.e2e.meter import Measured, Meter
 from bench.e2e.profiling import FLIGHT_RECORDER, Profiler
@@ -97,6 +98,9 @@ def main() -> None:
         elif options.cardinality:
             report = Report("Cost against cardinality", options.json)
             cardinality(stage, report, int(options.events))
+        elif options.enrich:
+            report = Report("Each event out again", options.json)
+            enriched(stage, report, int(options.events), options.rounds)
         elif options.first_seen:
             report = Report("First events of users", options.json)
             first_seen(stage, report, int(options.events))
@@ -119,6 +123,7 @@ def _arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument("--cardinality", action="store_true", help="measure users and keys instead")
     parser.add_argument("--first-seen", action="store_true", help="measure what remembering users costs")
+    parser.add_argument("--enrich", action="store_true", help="measure what sending each event on costs")
     parser.add_argument("--profile", action="store_true", help="show where the time goes instead")
     return parser
 

@@ -20,7 +20,7 @@ from bench.e2e.workload import Topic, create, delete
 from bench.report.five_metrics import EVENT, five_metrics
 from flink_job.cluster.submission import submit
 from flink_job.pipeline.reading import load_pipeline
-from flink_job.pipeline.spec import OUTPUTS
+from flink_job.pipeline.spec import ENRICHED, OUTPUTS
 from flink_job.settings import PYTHON
 from flink_job.sinks.opening import open_sinks
 from flink_job.standalone.cluster import FlinkCluster
@@ -66,7 +66,7 @@ def measure(
     Raises:
         RuntimeError: where the job failed or did not do its work.
     """
-    for output in OUTPUTS:
+    for output in (*OUTPUTS, ENRICHED):
         delete(stage.broker, f"bench-{output}")
     with fresh_cluster(stage.folder / "flink", stage.cluster_settings) as cluster:
         began = time.monotonic()
@@ -81,11 +81,15 @@ def measure(
     return found
 
 
-def product_job(metrics: Sequence[dict[str, Any]] = METRICS, source: Mapping[str, Any] | None = None) -> Run:
+def product_job(
+    metrics: Sequence[dict[str, Any]] = METRICS,
+    source: Mapping[str, Any] | None = None,
+    enrich: Mapping[str, Any] | None = None,
+) -> Run:
     """Return the submission of the product, as `sketchstream run --cluster` does it."""
 
     def run(stage: Stage, cluster: FlinkCluster, topic: Topic) -> str:
-        path = pipeline_file(stage, topic, metrics, source)
+        path = pipeline_file(stage, topic, metrics, source, enrich)
         pipeline = load_pipeline(path, [])
         open_sinks(pipeline, keep_here=False, console=_CONSOLE)
         return submit(pipeline, path, [], cluster.address, None, {PYTHON: sys.executable})
@@ -131,9 +135,14 @@ def rival(module: str, share: float, **options: Any) -> Run:
 
 
 def pipeline_file(
-    stage: Stage, topic: Topic, metrics: Sequence[dict[str, Any]], source: Mapping[str, Any] | None
+    stage: Stage,
+    topic: Topic,
+    metrics: Sequence[dict[str, Any]],
+    source: Mapping[str, Any] | None,
+    enrich: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write the pipeline of the benchmark and return its file."""
+    outputs = OUTPUTS if enrich is None else (*OUTPUTS, ENRICHED)
     pipeline = {
         "name": "bench",
         "parallelism": PARALLELISM,
@@ -149,9 +158,11 @@ def pipeline_file(
         "event": EVENT,
         "metrics": list(metrics),
         "sinks": {
-            output: {"type": "kafka", "topic": f"bench-{output}", "create": True} for output in OUTPUTS
+            output: {"type": "kafka", "topic": f"bench-{output}", "create": True} for output in outputs
         },
     }
+    if enrich is not None:
+        pipeline["enrich"] = dict(enrich)
     path = stage.folder / "pipeline.yaml"
     path.write_text(yaml.safe_dump(pipeline))
     return path

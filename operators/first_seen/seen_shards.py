@@ -19,8 +19,8 @@ from state.seen_state import Members, SeenState
 
 _PERIODS = 4
 """In how many periods a value is remembered beside the one in which it came last."""
-_GROWTH, _GROWTH_SPREAD = 1.35, 0.3
-_FIRST_SHARE, _FIRST_SHARE_SIZED = 0.15, 0.95
+_GROWTH, _GROWTH_SPREAD = 1.3, 0.3
+_FIRST_SHARE, _FIRST_SHARE_SIZED = 0.1, 0.95
 
 
 def shards_of(hashes: np.ndarray, spec: Remembering) -> np.ndarray:
