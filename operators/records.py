@@ -171,6 +171,38 @@ class SimilarRecord(msgspec.Struct, array_like=True, tag="similar1"):
     positions: list[bytes]
 
 
+class RuleRecord(msgspec.Struct, array_like=True, tag="rule1"):
+    """The events of one batch that rules see and whose entities are of one shard, in their order.
+
+    Attributes:
+        frame: the events, an Arrow IPC stream.
+        entities: the different entities.
+        owners: the number of each event's entity, i32 little-endian; no event is without one.
+        times: the time of each event in milliseconds, i64 little-endian.
+        positions: where each event is from, a JSON object.
+    """
+
+    frame: bytes
+    entities: list[str | int | float | bool]
+    owners: bytes
+    times: bytes
+    positions: list[bytes]
+
+
+class RuleChange(msgspec.Struct, array_like=True, tag="rulechange1"):
+    """A rule that takes effect, as the keeper of rules sends it to all workers.
+
+    Attributes:
+        name: the rule's name.
+        version: rises with every change of the rule.
+        rule: the rule as JSON; None where it was taken away.
+    """
+
+    name: str
+    version: int
+    rule: bytes | None
+
+
 class ItemRecord(msgspec.Struct, array_like=True, tag="item1"):
     """A change of a catalogue that is a stream.
 
@@ -212,6 +244,8 @@ decode_seen = msgspec.msgpack.Decoder(SeenRecord).decode
 decode_enrich = msgspec.msgpack.Decoder(EnrichRecord).decode
 decode_annotated = msgspec.msgpack.Decoder(AnnotatedRecord).decode
 decode_similar = msgspec.msgpack.Decoder(SimilarRecord).decode
+decode_rule_record = msgspec.msgpack.Decoder(RuleRecord).decode
+decode_rule_change = msgspec.msgpack.Decoder(RuleChange).decode
 decode_item = msgspec.msgpack.Decoder(ItemRecord).decode
 decode_envelope = msgspec.msgpack.Decoder(Envelope).decode
 decode_reason = msgspec.json.Decoder(RejectReason).decode

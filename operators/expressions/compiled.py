@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 import polars as pl
 
@@ -54,13 +55,19 @@ class Expression:
         return f"Expression({self.text!r}, {self.type})"
 
 
-def compile_expression(text: str, columns: Mapping[str, str], expect: str | None = None) -> Expression:
+def compile_expression(
+    text: str,
+    columns: Mapping[str, str],
+    expect: str | None = None,
+    constants: Mapping[str, float] = MappingProxyType({}),
+) -> Expression:
     """Parses an expression and checks it against the columns there are.
 
     Args:
         text: The expression.
         columns: The type of each column: string, long, double, bool, or list for a multi-valued one.
         expect: The type it must have, or None for any. Where it is double, a long is taken as one.
+        constants: Names that stand for a double; they hide columns.
 
     Returns:
         The expression, ready for batches.
@@ -74,7 +81,7 @@ def compile_expression(text: str, columns: Mapping[str, str], expect: str | None
     """
     node = parse(text)
     try:
-        typed = check(node, columns)
+        typed = check(node, columns, constants)
     except Refusal as refusal:
         raise ExpressionError(text, refusal.position, refusal.problem) from None
     fits = expect is None or typed.type in (expect, "null") or (typed.type, expect) == ("long", "double")

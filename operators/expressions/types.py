@@ -30,12 +30,13 @@ class Typed:
     value: str | int | float | bool | None = None
 
 
-def check(node: Node, columns: Mapping[str, str]) -> Typed:
+def check(node: Node, columns: Mapping[str, str], constants: Mapping[str, float]) -> Typed:
     """Finds the type of an expression.
 
     Args:
         node: The syntax tree.
         columns: The type of each column: string, long, double, bool, or list.
+        constants: Names that stand for a double; they hide columns.
 
     Returns:
         The typed tree; of type ``null`` only where the whole expression is the literal null.
@@ -48,14 +49,16 @@ def check(node: Node, columns: Mapping[str, str]) -> Typed:
             raise Refusal(node.position, "expected a long of at most 64 bits, or a double such as 1e20")
         return Typed("literal", node.type, value=node.value)
     if isinstance(node, Column):
+        if node.name in constants:
+            return Typed("literal", "double", value=constants[node.name])
         if node.name not in columns:
-            raise Refusal(node.position, _unknown("column", node.name, columns))
+            raise Refusal(node.position, _unknown("column", node.name, [*columns, *constants]))
         return Typed("column", columns[node.name], value=node.name)
     rule = _RULES.get(node.operator)
     if rule is None:
         functions = [name for name in _RULES if name.endswith("()")]
         raise Refusal(node.position, _unknown("function", node.operator, functions))
-    return rule(node, [check(argument, columns) for argument in node.arguments])
+    return rule(node, [check(argument, columns, constants) for argument in node.arguments])
 
 
 def coerce(typed: Typed, wanted: str) -> Typed:
