@@ -1,0 +1,79 @@
+"""A rule that was checked against the columns it can read, ready to be evaluated."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from operators.expressions import Expression, compile_expression
+from operators.rules.rule_spec import Rule
+
+_CONDITIONS = ("when", "unless", "then", "clear")
+_PLACE = re.compile(r"\{(\w+)\}")
+
+
+@dataclass(frozen=True)
+class CompiledRule:
+    """A rule with its conditions compiled.
+
+    Attributes:
+        rule: the rule.
+        version: which version of it this is.
+        conditions: those of `when`, `unless`, `then` and `clear` that it has, compiled.
+        columns: the columns that its conditions and its text read, sorted: what an alert shows.
+    """
+
+    rule: Rule
+    version: int
+    conditions: Mapping[str, Expression]
+    columns: tuple[str, ...]
+
+    def text(self, values: Mapping[str, object]) -> str | None:
+        """Return what people are told.
+
+        Args:
+            values: the value of each of `columns`; parameters need not be in it.
+        """
+        if self.rule.text is None:
+            return None
+        known = {name: parameter.value for name, parameter in self.rule.parameters.items()} | dict(values)
+        return _PLACE.sub(lambda place: str(known[place[1]]), self.rule.text)
+
+
+def compile_rule(
+    rule: Rule, version: int, events: Mapping[str, str], results: Mapping[str, Mapping[str, str]]
+) -> CompiledRule:
+    """Check a rule and compile its conditions.
+
+    Args:
+        rule: the rule.
+        version: which version of it this is.
+        events: the type of each column of an event, features included.
+        results: the type of each column that a rule on a result of a metric reads, by metric.
+
+    Raises:
+        ValueError: where a metric or a column is missing or types do not fit; begins with the key.
+    """
+    if rule.metric is not None and rule.metric not in results:
+        raise ValueError(f"metric: expected one of {', '.join(sorted(results))}, got {rule.metric!r}")
+    columns = events if rule.metric is None else results[rule.metric]
+    constants = {name: parameter.value for name, parameter in rule.parameters.items()}
+    hidden = sorted(constants.keys() & columns.keys())
+    if hidden:
+        raise ValueError(f"parameters.{hidden[0]}: there is a column of that name")
+    conditions = {}
+    for key in _CONDITIONS:
+        text = getattr(rule, key)
+        if text is not None:
+            try:
+                conditions[key] = compile_expression(text, columns, expect="bool", constants=constants)
+            except ValueError as problem:
+                raise ValueError(f"{key}: {problem}") from problem
+    read = {name for condition in conditions.values() for name in condition.columns}
+    named = set(_PLACE.findall(rule.text or ""))
+    unknown = sorted(named - columns.keys() - constants.keys())
+    if unknown:
+        allowed = ", ".join(sorted([*columns, *constants]))
+        raise ValueError(f"text: there is no column {unknown[0]!r}; expected one of: {allowed}")
+    return CompiledRule(rule, version, conditions, tuple(sorted(read | (named & columns.keys()))))
