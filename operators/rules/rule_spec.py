@@ -99,7 +99,7 @@ class Rule(BaseModel):
 
 
 class DecideSpec(BaseModel):
-    """Which events are answered, all by default: `approve`, or what the strictest rule that spoke asks for."""
+    """Which events are answered (all): `approve`, or what the strictest rule that spoke asks for."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     where: str | None = None
