@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,8 +13,9 @@ from flink_job.sinks.file_sink import FileSinkSpec, ResultFileSinkSpec
 from flink_job.sinks.kafka_spec import KafkaSinkSpec, ResultKafkaSinkSpec
 from flink_job.sinks.print_sink import PrintSinkSpec
 from flink_job.sources.file_source import FileSourceSpec
-from flink_job.sources.items_spec import ONLY_HERE, KafkaItems, SimilarEntry
+from flink_job.sources.items_spec import KafkaItems, SimilarEntry
 from flink_job.sources.kafka_spec import KafkaSourceSpec
+from flink_job.sources.side_topic_spec import ONLY_HERE, SideTopic
 from operators.durations import DurationMs
 from operators.plan import Plan
 
@@ -83,9 +85,9 @@ class Pipeline(Plan):
             raise ValueError("sinks.enriched: needs a section enrich")
         if self.sinks.similar is not None and not self.similar:
             raise ValueError("sinks.similar: needs an entry in the list similar")
-        for entry in self.similar:
-            if isinstance(entry.items, KafkaItems) and entry.items.brokers is None and not from_kafka:
-                raise ValueError(f"similar.{entry.name}.items.brokers: is missing, and the source has none")
+        for key, topic in self.side_topics():
+            if topic.brokers is None and not from_kafka:
+                raise ValueError(f"{key}.brokers: is missing, and the source has none")
         for output in self.outputs():
             sink = getattr(self.sinks, output)
             if not isinstance(sink, KafkaSinkSpec):
@@ -120,8 +122,15 @@ class Pipeline(Plan):
     def uses_kafka(self) -> bool:
         """Return whether the job needs Flink's Kafka connector."""
         ends = [self.source, *(getattr(self.sinks, output) for output in self.outputs())]
-        ends += [entry.items for entry in self.similar]
-        return any(isinstance(end, KafkaSourceSpec | KafkaSinkSpec | KafkaItems) for end in ends)
+        return any(isinstance(end, KafkaSourceSpec | KafkaSinkSpec) for end in ends) or any(
+            self.side_topics()
+        )
+
+    def side_topics(self) -> Iterator[tuple[str, SideTopic]]:
+        """Yield each topic that is read beside the events, with its key in the pipeline file."""
+        for entry in self.similar:
+            if isinstance(entry.items, KafkaItems):
+                yield f"similar.{entry.name}.items", entry.items
 
     def with_sketches(self) -> bool:
         """Return whether results carry their sketches."""
