@@ -14,6 +14,7 @@ from operators.rules.past import DeviationsRun, FirstRun, PreviousRun, SinceRun,
 from operators.rules.record_columns import Value
 from operators.rules.resolved import FeatureColumn, Features
 from operators.rules.windowed import CountRun, DistinctRun, SumRun
+from state.clock_state import MIN_TIME_MS
 from state.history_state import EVERYONE, FeatureState, History, HistoryState
 
 _RUNS = {
@@ -89,7 +90,7 @@ class FeatureRunner:
             owner = current[entity]
             history = histories[owner]
             if time_ms > history.time_ms:
-                if time_ms - history.time_ms >= remember_ms and history.features:
+                if time_ms - history.time_ms >= remember_ms and history.time_ms != MIN_TIME_MS:
                     history = History(time_ms, {}, history.pending)
                     owner = current[entity] = len(histories)
                     histories.append(history)

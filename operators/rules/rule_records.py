@@ -28,8 +28,8 @@ class RuleRecords:
     def __init__(self, features: Features, answered: Expression | None) -> None:
         """Take the section."""
         self._features = features
-        # The conditions of features and of answers do not change while a job runs, those of rules do: so these
-        # are evaluated here, once a batch.
+        # The conditions of features and of answers do not change while a job runs, those of rules do: so
+        # these are evaluated here, once a batch.
         self._conditions = [one.condition for one in features.columns if one.condition is not None]
         self._answered = answered
 

@@ -98,7 +98,7 @@ class Deadlines:
         self._followed: dict[str, Mapping[str, int]] = {}
 
     def turn_to(self, shard: str) -> None:
-        """Find the deadlines of the shard at hand where they are not known, or rules wait otherwise by now."""
+        """Find the deadlines of the shard at hand where they are not known or rules wait otherwise."""
         waits = self._waits()
         followed = self._followed.get(shard)
         if followed is waits:
