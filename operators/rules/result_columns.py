@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
+from operators.ingest.partials import shard_of
 from operators.metric import Metric
+from operators.records import shard_key
 from operators.rules.compiled_rule import COLUMNS_BEFORE
 from operators.rules.rule_spec import Rule
 from operators.windows.slices import SessionWindow, TimeWindow
@@ -56,7 +58,16 @@ class Row(NamedTuple):
     number: float
 
 
+class _Head(msgspec.Struct):
+    """What says where a result goes to."""
+
+    metric: str
+    key: dict[str, str | int | float | bool | None]
+    final: bool
+
+
 read_result = msgspec.json.Decoder(ReadResult).decode
+_read_head = msgspec.json.Decoder(_Head).decode
 _read_all = msgspec.json.Decoder(dict[str, object]).decode
 _encode = msgspec.json.encode
 
@@ -112,6 +123,26 @@ def is_of(described: Mapping[str, int | str], window: Window) -> bool:
     return every_ms == window.every_ms and (described["start_ms"] - window.offset_ms) % every_ms == 0
 
 
+class ResultShards:
+    """Spreads results over shards: all windows of a key of a metric go to one.
+
+    Args:
+        metrics: whose results there are.
+    """
+
+    def __init__(self, metrics: Iterable[Metric]) -> None:
+        """Keep their keys."""
+        self._metrics = {metric.name: metric for metric in metrics}
+
+    def of(self, line: bytes) -> str | None:
+        """Return the shard of a result; None for one of a window that has not ended."""
+        head = _read_head(line)
+        if not head.final:
+            return None
+        metric = self._metrics[head.metric]
+        return shard_key(metric.name, shard_of(_key(metric, head.key), metric.shards))
+
+
 class ResultRows:
     """Takes results of one metric apart.
 
@@ -126,7 +157,7 @@ class ResultRows:
 
     def key(self, result: ReadResult) -> bytes:
         """Return the values of `by` as a canonical JSON array."""
-        return _encode([result.key[name] for name in self._metric.by])
+        return _key(self._metric, result.key)
 
     def rows(self, line: bytes, result: ReadResult) -> Iterator[Row]:
         """Yield what rules look at.
@@ -180,9 +211,8 @@ def before_values(numbers: np.ndarray) -> dict[str, float | int | None]:
     return told
 
 
-def row_values(columns: Sequence[str], key: Mapping[str, object]) -> dict[str, object]:
-    """Return values of a rule's columns where there is no result: those of the key, all others null."""
-    return {name: key.get(name) for name in columns}
+def _key(metric: Metric, key: Mapping[str, object]) -> bytes:
+    return _encode([key[name] for name in metric.by])
 
 
 def _fitting(value: object, type_: str) -> object:
