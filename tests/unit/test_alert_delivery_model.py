@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -155,7 +156,7 @@ def test_whenever_a_process_dies_nothing_is_lost_and_only_what_may_be_is_sent_on
         for name in one.names:
             by_name[name].append(one)
     for sendings in by_name.values():
-        for one, other in zip(sendings, sendings[1:], strict=False):
+        for one, other in pairwise(sendings):
             heard = one.collected_ms is not None and one.outcome.kind == "accepted"
             assert not heard or other.life > one.life, "sent once more though nothing had died"
     assert sum(got.values()) == len(wanted) or restarts
