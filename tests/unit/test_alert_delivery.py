@@ -134,13 +134,13 @@ def test_a_refusal_is_a_dead_letter_at_once_and_no_failure() -> None:
 
 def test_of_more_than_may_wait_the_oldest_are_dead_letters_at_once() -> None:
     receiver = Receiver(lambda *_: DOWN)
-    running = Delivery(spec_of({"max_pending": 3}, group_wait="0s", group_by=["user"]), receiver)
+    running = Delivery(spec_of({"max_pending": 4}, group_wait="0s", group_by=["user"]), receiver)
     running.send(*(alert(number) for number in range(1, 5)))  # all are on their way
     running.wait(30)
-    running.send(alert(5))
+    running.send(alert(5), alert(6))
     assert [letter["alert"]["id"] for letter in running.dead] == padded(1, 2)
     assert {letter["reason"] for letter in running.dead} == {"queue_full"}
-    assert running.dead[0]["attempts"] == 1 and running.runner.pending == 3
+    assert running.dead[0]["attempts"] == 1 and running.runner.pending == 4
 
 
 def test_what_waits_too_long_is_a_dead_letter() -> None:

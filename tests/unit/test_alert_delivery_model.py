@@ -219,7 +219,7 @@ def test_whatever_is_not_delivered_is_a_dead_letter(seed: int) -> None:
         kind: Any = choose.choice(["accepted", "retry", "refused"])
         return choose.randrange(1, 900), Outcome(kind), kind == "accepted"
 
-    options = {**CHANNEL, "max_pending": 15, "give_up": "20s"}
+    options = {**CHANNEL, "max_pending": 15, "give_up": "3s"}
     running = Delivery(spec_of(options, at_most=10**6, group_by=["user"]), Receiver(behave), choose.random)
     names = []
     for number in range(300):

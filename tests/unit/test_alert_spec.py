@@ -89,7 +89,7 @@ def test_nobody_sees_a_secret_but_the_workers_that_deliver() -> None:
         ({**HOOK, "headers": {"x-sketchstream-signature": "header-9"}}, "is set by the channel itself"),
         ({**HOOK, "pasword": "sign-key-9"}, "Extra inputs are not permitted"),
         ({**HOOK, "back_off": "2m"}, "back_off_max: expected back_off or longer"),
-        ({**MAIL, "password": None}, "expected text"),
+        ({**MAIL, "password": None}, "expected both user and password, or neither"),
         ({**MAIL, "user": None}, "expected both user and password, or neither"),
         ({**MAIL, "security": "none"}, "security: expected starttls or tls where there is a password"),
         ({**MAIL, "to": []}, "at least 1 item"),
