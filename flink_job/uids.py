@@ -29,6 +29,17 @@ ITEM_FILES = "item-files"
 SIMILAR = "similar"
 SIMILAR_LINES = "similar-lines"
 ANSWERS = "answers"
+RULES = "rules"
+RULE_CHANGES = "rule-changes"
+FEEDBACK = "feedback"
+KEEPER = "rule-keeper"
+KEEPER_START = "rule-keeper-start"
+RESULT_RULES = "result-rules"
+DELIVERY = "delivery"
+ALERTS = "alerts"
+DECISIONS = "decisions"
+AUDIT = "audit"
+DEAD_LETTERS = "dead-letters"
 
 
 def name_table_operators(t_env: StreamTableEnvironment, uid: str, numbered: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""Kafka as a sink: one message a line, exactly once, by Flink's own connector."""
+"""Kafka as a sink: one message a line, by Flink's own connector."""
 
 from __future__ import annotations
 
@@ -17,15 +17,19 @@ _TRANSACTION_TIMEOUT_MS = 15 * 60_000
 class KafkaSink:
     """A topic, exactly once: what a checkpoint covers is committed in one transaction when it is done.
 
+    Or, for what cannot wait for a checkpoint, at least once: messages are sent at once, and after a crash
+    those behind the last checkpoint again.
+
     A message has no timestamp but the producer's clock: an event's own time may be one that a broker refuses.
 
     Args:
         spec: the options, brokers included.
-        transactions: what the names of this sink's transactions begin with; no two sinks may share it.
+        transactions: what the names of this sink's transactions begin with; no two sinks may share it. None
+            for at least once.
         keyed: whether lines have an `id` that becomes the message's key.
     """
 
-    def __init__(self, spec: KafkaSinkSpec, transactions: str, keyed: bool) -> None:
+    def __init__(self, spec: KafkaSinkSpec, transactions: str | None, keyed: bool) -> None:
         self._spec, self._transactions, self._keyed = spec, transactions, keyed
 
     @property
@@ -59,10 +63,14 @@ class KafkaSink:
             "topic": self._spec.topic,
             "properties.bootstrap.servers": self._spec.brokers,
             "value.format": "raw",
-            "sink.delivery-guarantee": "exactly-once",
-            "sink.transactional-id-prefix": self._transactions,
         }
+        if self._transactions is None:
+            options["sink.delivery-guarantee"] = "at-least-once"
+            defaults = {"linger.ms": "0"}
+        else:
+            options["sink.delivery-guarantee"] = "exactly-once"
+            options["sink.transactional-id-prefix"] = self._transactions
+            defaults = {"transaction.timeout.ms": str(_TRANSACTION_TIMEOUT_MS)}
         if self._keyed:
             options |= {"key.format": "raw", "key.fields": "id", "value.fields-include": "EXCEPT_KEY"}
-        properties = {"transaction.timeout.ms": str(_TRANSACTION_TIMEOUT_MS)} | self._spec.properties
-        return options | connector_properties(properties)
+        return options | connector_properties(defaults | self._spec.properties)
