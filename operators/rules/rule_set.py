@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import inf
 
-import numpy as np
-
-from operators.expressions import Expression, OneOf, Range
+from operators.expressions import Expression
 from operators.records import RuleChange
 from operators.rules.compiled_rule import CompiledRule, compile_rule
 from operators.rules.record_columns import RecordColumns
 from operators.rules.resolved import Features
+from operators.rules.rule_filter import RuleFilter
 from operators.rules.rule_spec import Rule
 
 
@@ -129,52 +127,5 @@ class RuleSet:
             if rule.rule.enabled
             for key, expression in rule.conditions.items()
         ]
-        self._filter = _Filter([condition.expression for condition in self._conditions])
+        self._filter = RuleFilter([condition.expression for condition in self._conditions])
         self._stale = False
-
-
-class _Filter:
-    """Tells which conditions may hold for some event of a record, by what must hold of single columns.
-
-    Most rules hold for none of a handful of events, and to compare all their thresholds, an array, with what
-    the columns reach takes microseconds.
-    """
-
-    def __init__(self, conditions: list[Expression]) -> None:
-        self._count = len(conditions)
-        needs = [(number, need) for number, one in enumerate(conditions) for need in one.necessary]
-        ranges = [(number, need) for number, need in needs if isinstance(need, Range)]
-        texts = [(number, need) for number, need in needs if isinstance(need, OneOf)]
-        self._numeric = sorted({need.column for _, need in ranges})
-        place = {name: number for number, name in enumerate(self._numeric)}
-        self._owners = np.array([number for number, _ in ranges], np.int64)
-        self._places = np.array([place[need.column] for _, need in ranges], np.int64)
-        self._lows = np.array([need.low for _, need in ranges], float)
-        self._highs = np.array([need.high for _, need in ranges], float)
-        self._text_owners = np.array([number for number, _ in texts], np.int64)
-        self._by_text: dict[str, dict[str, list[int]]] = {}
-        for number, (_, need) in enumerate(texts):
-            by_value = self._by_text.setdefault(need.column, {})
-            for value in need.values:
-                by_value.setdefault(value, []).append(number)
-
-    def possible(self, columns: RecordColumns) -> list[int]:
-        """Return the numbers of the conditions that may hold for some event."""
-        possible = np.ones(self._count, bool)
-        if len(self._owners):
-            least, most = zip(*(_reach(columns.values[name]) for name in self._numeric), strict=True)
-            least, most = np.array(least, float)[self._places], np.array(most, float)[self._places]
-            possible[self._owners[(most < self._lows) | (least > self._highs)]] = False
-        if len(self._text_owners):
-            met = np.zeros(len(self._text_owners), bool)
-            for name, by_value in self._by_text.items():
-                for value in by_value.keys() & set(columns.values[name]):
-                    met[by_value[value]] = True
-            possible[self._text_owners[~met]] = False
-        return np.flatnonzero(possible).tolist()
-
-
-def _reach(values: list[float | None]) -> tuple[float, float]:
-    """Return the least and the greatest value; of nulls alone a range that nothing is in."""
-    there = [value for value in values if value is not None]
-    return (min(there), max(there)) if there else (inf, -inf)
