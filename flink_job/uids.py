@@ -29,6 +29,9 @@ ITEM_FILES = "item-files"
 SIMILAR = "similar"
 SIMILAR_LINES = "similar-lines"
 ANSWERS = "answers"
+ADDRESSED_ALERTS = "addressed-alerts"
+DELIVER_ALERTS = "deliver-alerts"
+DEAD_LETTERS = "dead-letters"
 
 
 def name_table_operators(t_env: StreamTableEnvironment, uid: str, numbered: bool = False) -> None:
