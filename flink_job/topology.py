@@ -11,15 +11,15 @@ from pyflink.table.types import _to_java_data_type as java_type
 from pyflink.table.udf import udf
 
 from flink_job import uids
+from flink_job.delivery_graph import deliver
 from flink_job.pipeline.spec import ALERTS, AUDIT, DEAD_LETTERS, DECISIONS, Pipeline
 from flink_job.pipeline.spec import ENRICHED as ENRICHED_OUTPUT
 from flink_job.pipeline.spec import FIRST_SEEN as FIRST_SEEN_OUTPUT
 from flink_job.pipeline.spec import SIMILAR as SIMILAR_OUTPUT
-from flink_job.rules_graph import delivered, rules_graph
+from flink_job.rules_graph import rules_graph
 from flink_job.similar_graph import similar_graph
 from flink_job.sinks.sink import Sink
 from flink_job.sources.source import Source
-from operators.alerts.delivery_function import DEAD_LETTERS as DEAD_LETTERS_TAG
 from operators.enrich.enrich_function import EnrichFunction, RunningFunction
 from operators.first_seen.first_seen_function import FIRST_SEEN, FirstSeenFunction
 from operators.gather.gather_function import GATHER_LATE, GatherFunction
@@ -117,8 +117,8 @@ def build(
         if AUDIT in sinks:
             sinks[AUDIT].attach(rules.keeper.get_side_output(AUDIT_TAG), uids.AUDIT)
         if DEAD_LETTERS in sinks:
-            told = delivered(pipeline, pipeline.alerts, rules.alerts)
-            sinks[DEAD_LETTERS].attach(told.get_side_output(DEAD_LETTERS_TAG), uids.DEAD_LETTERS)
+            dead = deliver(rules.alerts, pipeline.alerts, pipeline.name)
+            sinks[DEAD_LETTERS].attach(dead, uids.DEAD_LETTERS)
     sinks["rejects"].attach(rejects, uids.REJECTS)
     if "totals" in sinks:
         sinks["totals"].attach(totals, uids.TOTALS)
