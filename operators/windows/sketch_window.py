@@ -73,7 +73,6 @@ class SketchWindow:
         a watermark that jumps over a thousand windows costs one call.
         """
         watermark_ms = max(time_ms, clock.watermark_ms)
-        self._begin_after(watermark_ms)
         yield from self._advance(watermark_ms)
         self._schedule(watermark_ms)
 
@@ -130,6 +129,7 @@ class SketchWindow:
         horizon = self._clock.horizon()
         if to_ms <= horizon:
             return
+        self._begin_after(to_ms)
         slice_ends = self._state.slice_ends()
         if to_ms == END_OF_TIME_MS:  # the input's end is no time: a job that goes on later has more
             last_ms = self._grid.last_taken_ms(slice_ends[-1]) if slice_ends else horizon

@@ -111,8 +111,8 @@ class SliceGrid:
                 before = f" and the {self.before_ms} ms before it" if self.before_ms else ""
                 raise ValueError(
                     f"a window of {window.size_ms} ms{before} would have {slices} slices of "
-                    f"{self.slice_ms} ms; at most {MAX_SLICES_PER_WINDOW} are allowed: choose sizes, slides and "
-                    "offsets with a larger common divisor"
+                    f"{self.slice_ms} ms; at most {MAX_SLICES_PER_WINDOW} are allowed: choose sizes, slides "
+                    "and offsets with a larger common divisor"
                 )
 
     @cached_property
