@@ -177,7 +177,7 @@ class SketchWindow:
             yield self._writer.result(
                 key, described, entry.events, entry.partial, revision, final, before.get(key)
             )
-        if self._metric.counts_revisions:
+        if self._metric.counts_revisions and due:
             self._state.set_revisions(window.name, end, sent)
 
     def _parts(self, after_ms: int, up_to_ms: int, keys: Iterable[bytes] | None) -> dict[bytes, list[Entry]]:
