@@ -138,7 +138,9 @@ def resolve_metric(
         key_types=tuple(item_type(columns[name]) for name in spec.by),
         exploded=multiple[0] if multiple else None,
         condition=condition,
-        grid=_named("windows", lambda: SliceGrid(over_time, own_lateness)) if over_time else None,
+        grid=_named("windows", lambda: SliceGrid(over_time, own_lateness, spec.before_ms))
+        if over_time
+        else None,
         sessions=tuple(window for window in windows if isinstance(window, SessionWindow)),
         aggregator=aggregator,
         allowed_lateness_ms=own_lateness,
