@@ -12,7 +12,7 @@ from operators.enrich.enrich_records import EnrichRecords
 from operators.events.event_columns import EventColumns
 from operators.ingest.gather_records import GatherRecords, gather_stream
 from operators.ingest.partials import MetricPartials, session_stream
-from operators.ingest.seen_records import SeenRecords
+from operators.ingest.seen_records import SeenRecords, seen_stream
 from operators.ingest.source_batch import SourceBatch, payload_fields
 from operators.ingest.watermarks import PartitionWatermarks
 from operators.metric import Metric
@@ -151,8 +151,9 @@ def _beats(metrics: tuple[Metric, ...]) -> Iterator[tuple[str, bytes]]:
     for metric in metrics:
         streams = [(metric.name, metric.shards)] if metric.grid is not None else []
         streams += [(session_stream(metric, window), metric.shards) for window in metric.sessions]
-        if metric.gather is not None:
-            streams.append((gather_stream(metric), metric.gather.shards))
+        if metric.stage is not None:
+            stage_stream = seen_stream if metric.gather is None else gather_stream
+            streams.append((stage_stream(metric), metric.stage.shards))
         for stream, shards in streams:
             for shard in range(shards):
                 yield shard_key(stream, shard), beat
