@@ -96,7 +96,8 @@ def build(
     sinks["late"].attach(late, uids.LATE)
     rejects, totals = records.get_side_output(REJECTS), records.get_side_output(TOTALS)
     if pipeline.enrich is not None:
-        sinks[ENRICHED_OUTPUT].attach(_enriched(pipeline, records, t_env), uids.ENRICHED)
+        sink = sinks[ENRICHED_OUTPUT]
+        sink.attach(_enriched(pipeline, records, sink.takes_keys, t_env), uids.ENRICHED)
     if pipeline.similar:
         questions = _by_shard(records.get_side_output(SIMILAR))
         similar = similar_graph(pipeline, questions, source.bounded, env, t_env)
@@ -124,7 +125,9 @@ def build(
         sinks["totals"].attach(totals, uids.TOTALS)
 
 
-def _enriched(pipeline: Pipeline, records: DataStream, t_env: StreamTableEnvironment) -> DataStream:
+def _enriched(
+    pipeline: Pipeline, records: DataStream, with_keys: bool, t_env: StreamTableEnvironment
+) -> DataStream:
     """Return the stream of enriched events as JSON lines.
 
     Up to the last step events travel a record at a time, in columns and then as a block of lines, which the
@@ -133,7 +136,7 @@ def _enriched(pipeline: Pipeline, records: DataStream, t_env: StreamTableEnviron
     plan = pipeline.plan_json()
     annotated = records.get_side_output(ENRICH).key_by(lambda _: _ALL, key_type=Types.STRING())
     annotated = annotated.process(RunningFunction(plan), RECORD_TYPE).uid(uids.RUNNING).name("running")
-    blocks = _by_shard(annotated).process(EnrichFunction(plan), Types.STRING())
+    blocks = _by_shard(annotated).process(EnrichFunction(plan, with_keys), Types.STRING())
     blocks = blocks.uid(uids.ENRICH).name("enrich")
     return _lines(blocks, uids.ENRICHED_LINES, t_env)
 

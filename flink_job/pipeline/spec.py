@@ -26,8 +26,6 @@ FIRST_SEEN, ENRICHED, SIMILAR = "first_seen", "enriched", "similar"
 ALERTS, DECISIONS, AUDIT, DEAD_LETTERS = "alerts", "decisions", "audit", "dead_letters"
 AT_ONCE = {ALERTS, DECISIONS}
 """Outputs that do not wait for a checkpoint: they come at least once."""
-KEYED = {"results", ALERTS, DECISIONS}
-"""Outputs whose lines have an `id` that becomes the key of a message."""
 _LONGEST_INTERVAL_MS = 5 * 60_000
 """Between checkpoints with Kafka sinks: their transactions end after 15 minutes, restarts included."""
 
