@@ -20,6 +20,7 @@ What it means where SQL dialects differ:
 from __future__ import annotations
 
 from operators.expressions.compiled import Expression, compile_expression
+from operators.expressions.necessary import OneOf, Range
 from operators.expressions.syntax import ExpressionError
 
-__all__ = ["Expression", "ExpressionError", "compile_expression"]
+__all__ = ["Expression", "ExpressionError", "OneOf", "Range", "compile_expression"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from operators.durations import DurationMs
 from operators.windows.window_spec import WindowSpec
@@ -25,9 +25,9 @@ class Parameter(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    value: float
-    min: float | None = None
-    max: float | None = None
+    value: FiniteFloat
+    min: FiniteFloat | None = None
+    max: FiniteFloat | None = None
     step: Annotated[float, Field(gt=0, le=0.5)] = 0.05
     precision: Annotated[float, Field(gt=0, lt=1)] = 0.8
     stricter: Literal["up", "down"] = "up"
