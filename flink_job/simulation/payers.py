@@ -113,8 +113,8 @@ class Payers:
         event_rate: payments a second of event time.
         fraud_share: the share of planted frauds in the long run, 0 to ``MAX_FRAUD_SHARE``. It is less in the
             first 16 rounds, since frauds need users whose life is known from its beginning.
-        bad_share: the share of teams whose events are all to be spoiled. None is of a team that is not, so
-            that what is rejected is in nobody's past.
+        bad_share: the share of users whose events are all to be spoiled. Nobody has good ones besides, so
+            that what is rejected is missing in nobody's past.
     """
 
     def __init__(
@@ -145,7 +145,7 @@ class Payers:
         in_episode = _TAKES[episodes, rows] & known & (ages == ROUNDS - 1)
         # An episode is of the user whose row is its first.
         payers = teams * TEAM + (np.where(in_episode, _FIRST_ROWS[episodes], rows) ^ shuffle)
-        bad = self._spoils.bits(teams) >> np.uint64(32) < self._bad_of_2_32
+        bad = self._spoils.bits(payers) >> np.uint64(32) < self._bad_of_2_32
         planted = np.where(in_episode, _CODES[episodes, rows], self._single(payers, ages) * known)
         return Turns(
             payers=payers,

@@ -29,8 +29,9 @@ the label.
 | `many_cards` | 1/28 | the last two of five payments within 6 minutes, each with another card |
 | `travel` | 1/56 | two to five minutes after a payment at home one in a city 4,000 km away, or more |
 
-A fraud is of no other kind: what is 10,001 and more comes before a user has a mean to be far from, and what
-comes in episodes is the last that is heard of a user.
+Bad events are those of users who have no good ones. A fraud is of no other kind: what is 10,001 and more
+comes before a user has a mean to be far from, and what comes in episodes is the last that is heard of a
+user.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ def label(event: Event) -> set[str]:
             for options in (
                 {"seed": 3, "users": 4_321, "event_rate": 0.14, "events": 200_000, "fraud_share": 0.005},
                 {"seed": 42, "events": 400_000, "disorder": "10s", "fraud_share": 0.01},
-                {"seed": 5, "users": 31_001, "event_rate": 20.0, "events": 1_000_000},
+                {"seed": 5, "users": 31_001, "event_rate": 20.0, "events": 600_000},
             )
         ),
     ],
