@@ -15,8 +15,8 @@ from flink_job.sinks.file_sink import read_lines
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
-EVENTS = 40_000
-OPTIONS = {"events": EVENTS, "users": 1_600, "event_rate": 1.0, "fraud_share": 0.03, "disorder": "5s"}
+EVENTS = 30_000
+OPTIONS = {"events": EVENTS, "users": 1_500, "event_rate": 1.0, "fraud_share": 0.03, "disorder": "5s"}
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from rule_job import RuleJob
 
+from flink_job.pipeline.reading import load_pipeline
 from flink_job.simulation.payers import KINDS
 from flink_job.simulation.simulation import Simulation, SimulatorSpec
 from operators.plan import Plan
@@ -24,8 +25,7 @@ def document(name: str) -> dict[str, Any]:
 
 
 def plan(name: str) -> Plan:
-    given = document(name)
-    return Plan.model_validate({key: given[key] for key in given if key in Plan.model_fields})
+    return Plan.model_validate_json(load_pipeline(FOLDER / name, environment={}).plan_json())
 
 
 @pytest.mark.parametrize("name", NAMES)
