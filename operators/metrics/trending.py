@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -34,12 +35,13 @@ from pydantic import Field
 from operators.batch.event_batch import EventBatch
 from operators.batch.groups import Groups
 from operators.durations import DurationMs
-from operators.metrics.items import check_item_columns, item_of
-from operators.metrics.kind import Aggregator, Before, Fields, Kind
+from operators.metrics.items import check_item_columns, item_of, item_type
+from operators.metrics.kind import Aggregator, AnswerColumns, Before, Fields, Kind, item_columns
 from operators.metrics.top_k import TopItems, TopKAggregator
 from sketches.top_k import TopK
 
 Entry = dict[str, Any]
+_OF_SCORES = ("before", "score", "score_lower", "score_upper")
 
 
 class Trending(Kind):
@@ -117,6 +119,25 @@ class TrendingAggregator(Aggregator):
     def sketch(self, partial: bytes) -> bytes:
         """Return the window's frequent-items sketch of strings as Apache DataSketches writes it."""
         return self._counts.sketch(partial)
+
+    def columns(self) -> AnswerColumns:
+        """Return those of an item: its count, what was expected of it, and its score."""
+        counts = item_columns(item_type(self._type))
+        return replace(counts, types=dict(counts.types) | dict.fromkeys(_OF_SCORES, "double"))
+
+    def rows(self, answer: Mapping[str, object]) -> Sequence[Mapping[str, object]]:
+        """Return a row an item, be it at the top, rising or both."""
+        entries = {str(entry["item"]): entry for entry in [*answer["items"], *answer["rising"]]}
+        return [
+            entry
+            | {
+                "before": entry["before"]["value"],
+                "score": entry["score"]["value"],
+                "score_lower": entry["score"]["lower"],
+                "score_upper": entry["score"]["upper"],
+            }
+            for entry in entries.values()
+        ]
 
     def _item(self, text: str) -> object:
         """Return an item in its type, by which items of the same count go."""

@@ -40,6 +40,12 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
         {p + bound: "double" for p in ("p50", "p99_9", "p100") for bound in ("", "_lower", "_upper")},
     ),
     "top_k": ({"of": "item", "weight": "n"}, {"item": "string"} | dict.fromkeys(COUNT, "long")),
+    "trending": (
+        {"of": "item", "against": "1m"},
+        {"item": "string"}
+        | dict.fromkeys(COUNT, "long")
+        | dict.fromkeys(("before", "score", "score_lower", "score_upper"), "double"),
+    ),
     "frequency": ({"of": "n", "ask": [1, 2]}, {"item": "long"} | dict.fromkeys(COUNT, "long")),
     "top_pairs": (
         {"of": "item", "within": "user", "gap": "10s"},
