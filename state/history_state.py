@@ -21,7 +21,6 @@ what may be forgotten has to be looked for in MessagePack.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from struct import Struct as Layout
 
 import msgspec
@@ -100,8 +99,7 @@ class Pending(msgspec.Struct, array_like=True):
 FeatureState = Counted | Summed | Different | Last | Moments | Place
 
 
-@dataclass
-class History:
+class History(msgspec.Struct):
     """What is remembered of one entity.
 
     Attributes:
@@ -111,13 +109,13 @@ class History:
     """
 
     time_ms: int = MIN_TIME_MS
-    features: dict[str, FeatureState] = field(default_factory=dict)
-    pending: dict[str, Pending] = field(default_factory=dict)
+    features: dict[str, FeatureState] = {}
+    pending: dict[str, Pending] = {}
 
     @property
     def due_ms(self) -> int:
         """When the first of what it waits for is due; the greatest int64 where that is nothing."""
-        return min((one.due_ms for one in self.pending.values()), default=END_OF_TIME_MS)
+        return min(one.due_ms for one in self.pending.values()) if self.pending else END_OF_TIME_MS
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -142,7 +140,7 @@ def read_history(data: bytes) -> History:
         raise BadData(f"expected a history of {_HEADER.size} bytes or more, got {len(data)}")
     _, time_ms, _ = _HEADER.unpack_from(data)
     try:
-        features, pending = _decode(memoryview(data)[_HEADER.size :])
+        features, pending = _decode(data[_HEADER.size :])
     except (msgspec.DecodeError, UnicodeDecodeError) as problem:
         raise BadData(f"a history of {len(data)} bytes cannot be read: {problem}") from problem
     return History(time_ms, features, pending)

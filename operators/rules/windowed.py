@@ -91,7 +91,10 @@ class SumRun:
                 kept[clock] = add((kept[clock], value)) if clock in kept else float(value)
                 if len(kept) > MOST_EXACT:
                     put_together(kept, within_ms, add)
-            total = add(kept.values()) if kept else 0.0
+            if len(kept) == 1:  # most entities have not two events in a window
+                (total,) = kept.values()
+            else:
+                total = add(kept.values()) if kept else 0.0
             told.append(total if isfinite(total) else None)
         return told
 
