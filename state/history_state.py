@@ -34,27 +34,46 @@ _HEADER = Layout("<4sqq")
 
 
 class Counted(msgspec.Struct, array_like=True, tag=1):
-    """How many events there were, by time in ascending order."""
+    """How many events there were at each of some times, which are ascending."""
 
-    counts: dict[int, int] = {}
+    times: list[int] = []
+    counts: list[int] = []
+
+    def __post_init__(self) -> None:
+        """Check the lengths."""
+        _expect_as_many(self.times, self.counts)
 
 
 class Summed(msgspec.Struct, array_like=True, tag=2):
-    """The sum of a number over events, by time in ascending order."""
+    """The sum of a number over the events at each of some times, which are ascending."""
 
-    sums: dict[int, float] = {}
+    times: list[int] = []
+    sums: list[float] = []
+
+    def __post_init__(self) -> None:
+        """Check the lengths."""
+        _expect_as_many(self.times, self.sums)
 
 
 class Different(msgspec.Struct, array_like=True, tag=3):
     """Different values.
 
     Attributes:
-        newest: the time of the newest event of each, by 64 bits that stand for the value; ascending by time.
-        older: of those whose bits are no longer kept, how many there were, by time in ascending order.
+        times: the time of the newest event of each, ascending.
+        values: 64 bits that stand for each.
+        older_times: times, ascending.
+        older_counts: how many values there were at each of them whose bits are no longer kept.
     """
 
-    newest: dict[int, int] = {}
-    older: dict[int, int] = {}
+    times: list[int] = []
+    values: list[int] = []
+    older_times: list[int] = []
+    older_counts: list[int] = []
+
+    def __post_init__(self) -> None:
+        """Check the lengths."""
+        _expect_as_many(self.times, self.values)
+        _expect_as_many(self.older_times, self.older_counts)
 
 
 class Last(msgspec.Struct, array_like=True, tag=4):
@@ -149,6 +168,11 @@ def read_history(data: bytes) -> History:
 def times_of(data: bytes) -> tuple[int, int]:
     """Return the time of the newest event of a history, and when the first of what it waits for is due."""
     return _HEADER.unpack_from(data)[1:]
+
+
+def _expect_as_many(times: list[int], others: list[float]) -> None:
+    if len(times) != len(others):
+        raise ValueError(f"expected {len(times)} values of so many times, got {len(others)}")
 
 
 class HistoryState:
