@@ -137,6 +137,7 @@ CONDITIONS = [
     "{k} = n and {x} >= amount", "shop != '{s}'", "shop like '{s}%'", "n in (null, {k})", "true", "null",
     "amount > n", "ok and ok", "amount + n > {x} * 2", "n * n - {k} <= amount or shop = '{s}'", "-n >= {k}",
     "abs(amount - {x}) < n", "not (ok or n > {k} or not (amount = {x}))", "amount / n > {k} and ok",
+    "n / (amount + 4) >= {x}", "{x} / amount < n",
     "(n > {k} or ok) and (amount < {x} or not ok)", "n * 4611686018427387904 > {k}", "ok = (n > {k})",
     "not ok or not (shop = '{s}')", "amount * 1e300 > n", "shop = null", "n = null or n > 9",
  "not (n = {k} and ok)", "'{s}' = shop", "n + 1 = {k}", "abs(n) > {k}",
