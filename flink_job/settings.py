@@ -25,7 +25,7 @@ def job_settings(pipeline: Pipeline, source: Source) -> dict[str, str]:
         "pipeline.auto-watermark-interval": "20 ms",
         # No operator of ours keeps or changes what it was given.
         "pipeline.object-reuse": "true",
-        "execution.buffer-timeout.interval": f"{_BUFFER_MS[pipeline.profile]} ms",
+        "execution.buffer-timeout.interval": f"{_BUFFER_MS[pipeline.timing()]} ms",
         "execution.checkpointing.interval": f"{pipeline.checkpoints.every} ms",
         CHECKPOINT_FOLDER: pipeline.checkpoint_uri(),
         "execution.checkpointing.num-retained": str(pipeline.checkpoints.keep),
@@ -43,7 +43,7 @@ def job_settings(pipeline: Pipeline, source: Source) -> dict[str, str]:
         "table.exec.source.idle-timeout": f"{pipeline.event.idle_timeout} ms",
         "python.fn-execution.arrow.batch.size": str(source.rows_per_batch),
         "python.fn-execution.bundle.size": str(source.rows_per_batch * _BATCHES_PER_BUNDLE),
-        "python.fn-execution.bundle.time": str(_BUNDLE_MS[pipeline.profile]),
+        "python.fn-execution.bundle.time": str(_BUNDLE_MS[pipeline.timing()]),
     }
     if pipeline.parallelism is not None:
         settings["parallelism.default"] = str(pipeline.parallelism)

@@ -61,10 +61,10 @@ class SessionRecord(msgspec.Struct, array_like=True, tag="session1"):
 
 
 class Progress(msgspec.Struct, array_like=True, tag="progress1"):
-    """Tells the windows of a gathered metric that one of its shards has sent all up to some time.
+    """Tells the windows of a metric that one shard of the stage before them has sent all up to some time.
 
     Attributes:
-        shard: the number of the shard of entities.
+        shard: the number of the stage's shard.
         watermark_ms: windows that end a millisecond later or before have got all from it; the greatest int64
             at the input's end.
     """
@@ -174,18 +174,25 @@ class SimilarRecord(msgspec.Struct, array_like=True, tag="similar1"):
 class RuleRecord(msgspec.Struct, array_like=True, tag="rule1"):
     """The events of one batch that rules see and whose entities are of one shard, in their order.
 
+    Records may be of a few events each, so their columns are lists: these are read in microseconds.
+
     Attributes:
-        frame: the events, an Arrow IPC stream.
+        columns: the values of each column that rules may read, in the order in which the plan has them.
         entities: the different entities.
         owners: the number of each event's entity, i32 little-endian; no event is without one.
         times: the time of each event in milliseconds, i64 little-endian.
+        counts: for each feature with a condition, in the order of features, whether each event counts for it,
+            a byte each, 0 or 1.
+        answers: whether each event is to be answered, a byte each, 0 or 1.
         positions: where each event is from, a JSON object.
     """
 
-    frame: bytes
+    columns: list[list[str | int | float | bool | None]]
     entities: list[str | int | float | bool]
     owners: bytes
     times: bytes
+    counts: list[bytes]
+    answers: bytes
     positions: list[bytes]
 
 
@@ -240,11 +247,11 @@ class RejectReason(msgspec.Struct):
 Record = Beat | SliceRecord | SessionRecord | Progress
 encode = msgspec.msgpack.Encoder().encode
 decode_record = msgspec.msgpack.Decoder(Record).decode
-decode_seen = msgspec.msgpack.Decoder(SeenRecord).decode
+decode_seen = msgspec.msgpack.Decoder(Beat | SeenRecord).decode
 decode_enrich = msgspec.msgpack.Decoder(EnrichRecord).decode
 decode_annotated = msgspec.msgpack.Decoder(AnnotatedRecord).decode
 decode_similar = msgspec.msgpack.Decoder(SimilarRecord).decode
-decode_rule_record = msgspec.msgpack.Decoder(RuleRecord).decode
+decode_rule_record = msgspec.msgpack.Decoder(RuleRecord | Beat).decode
 decode_rule_change = msgspec.msgpack.Decoder(RuleChange).decode
 decode_item = msgspec.msgpack.Decoder(ItemRecord).decode
 decode_envelope = msgspec.msgpack.Decoder(Envelope).decode

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,14 +13,19 @@ from flink_job.sinks.file_sink import FileSinkSpec, ResultFileSinkSpec
 from flink_job.sinks.kafka_spec import KafkaSinkSpec, ResultKafkaSinkSpec
 from flink_job.sinks.print_sink import PrintSinkSpec
 from flink_job.sources.file_source import FileSourceSpec
-from flink_job.sources.items_spec import ONLY_HERE, KafkaItems, SimilarEntry
+from flink_job.sources.items_spec import KafkaItems, SimilarEntry
 from flink_job.sources.kafka_spec import KafkaSourceSpec
+from flink_job.sources.side_topic_spec import ONLY_HERE, SideTopic
+from operators.alerts.alert_spec import AlertsSpec
 from operators.durations import DurationMs
 from operators.plan import Plan
 
 RUNS_FOLDER = Path(".sketchstream")
 OUTPUTS = ("results", "late", "rejects")
 FIRST_SEEN, ENRICHED, SIMILAR = "first_seen", "enriched", "similar"
+ALERTS, DECISIONS, AUDIT, DEAD_LETTERS = "alerts", "decisions", "audit", "dead_letters"
+AT_ONCE = {ALERTS, DECISIONS}
+"""Outputs that do not wait for a checkpoint: they come at least once."""
 _LONGEST_INTERVAL_MS = 5 * 60_000
 """Between checkpoints with Kafka sinks: their transactions end after 15 minutes, restarts included."""
 
@@ -39,7 +45,7 @@ class Checkpoints(BaseModel):
 
 
 class Sinks(BaseModel):
-    """Where results, late events and rejects go; first events of values, enriched ones and similar items."""
+    """Where results, late events and rejects go, and what else the pipeline makes."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     results: Annotated[
@@ -50,6 +56,10 @@ class Sinks(BaseModel):
     first_seen: SinkSpec | None = None
     enriched: SinkSpec | None = None
     similar: SinkSpec | None = None
+    alerts: SinkSpec | None = None
+    decisions: SinkSpec | None = None
+    audit: SinkSpec | None = None
+    dead_letters: SinkSpec | None = None
 
 
 class Pipeline(Plan):
@@ -60,7 +70,9 @@ class Pipeline(Plan):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", title="sketchstream pipeline")
-    profile: Literal["throughput", "latency"] = "throughput"
+    profile: Literal["throughput", "latency"] | None = Field(
+        None, description="Default: latency where there are rules, else throughput."
+    )
     parallelism: int | None = Field(None, ge=1, le=1024, description="Default: the cluster's.")
     max_parallelism: int = Field(
         128, ge=1, le=32768, description="Fixed for ever: state is cut into as many."
@@ -69,6 +81,9 @@ class Pipeline(Plan):
     source: Annotated[FileSourceSpec | SimulatorSpec | KafkaSourceSpec, Field(discriminator="type")]
     sinks: Sinks = Sinks()
     similar: tuple[SimilarEntry, ...] = ()
+    rule_changes: SideTopic | None = None
+    feedback: SideTopic | None = None
+    alerts: AlertsSpec | None = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> Pipeline:
@@ -77,21 +92,23 @@ class Pipeline(Plan):
         from_kafka = isinstance(self.source, KafkaSourceSpec)
         if self.event.time.kafka_timestamp and not from_kafka:
             raise ValueError("event.time: kafka_timestamp needs a source of type kafka")
-        if self.sinks.first_seen is not None and not self.remembers():
-            raise ValueError("sinks.first_seen: needs a metric of kind first_seen")
-        if self.sinks.enriched is not None and self.enrich is None:
-            raise ValueError("sinks.enriched: needs a section enrich")
-        if self.sinks.similar is not None and not self.similar:
-            raise ValueError("sinks.similar: needs an entry in the list similar")
-        for entry in self.similar:
-            if isinstance(entry.items, KafkaItems) and entry.items.brokers is None and not from_kafka:
-                raise ValueError(f"similar.{entry.name}.items.brokers: is missing, and the source has none")
+        for key in ("feedback", "alerts"):
+            if getattr(self, key) is not None and not self.has_rules():
+                raise ValueError(f"{key}: needs rules")
+        for output, (there, needed) in self._made_of().items():
+            if getattr(self.sinks, output) is not None and not there:
+                raise ValueError(f"sinks.{output}: needs {needed}")
+        for key, topic in self.side_topics():
+            if topic.brokers is None and not from_kafka:
+                raise ValueError(f"{key}.brokers: is missing, and the source has none")
         for output in self.outputs():
             sink = getattr(self.sinks, output)
             if not isinstance(sink, KafkaSinkSpec):
                 continue
             if sink.brokers is None and not from_kafka:
                 raise ValueError(f"sinks.{output}.brokers: is missing, and the source has none")
+            if output in AT_ONCE:
+                continue
             own_timeout = "transaction.timeout.ms" in sink.properties
             if self.checkpoints.every > _LONGEST_INTERVAL_MS and not own_timeout:
                 raise ValueError(
@@ -102,12 +119,25 @@ class Pipeline(Plan):
 
     def outputs(self) -> tuple[str, ...]:
         """Return the names of all outputs that the job has."""
-        wanted = {
-            FIRST_SEEN: self.sinks.first_seen is not None,
-            ENRICHED: self.enrich is not None,
-            SIMILAR: bool(self.similar),
-        }
-        return (*OUTPUTS, *(output for output, is_wanted in wanted.items() if is_wanted))
+        only_if_named = {FIRST_SEEN}
+        made = (
+            output
+            for output, (there, _) in self._made_of().items()
+            if there and (output not in only_if_named or getattr(self.sinks, output) is not None)
+        )
+        return (*OUTPUTS, *made)
+
+    def has_rules(self) -> bool:
+        """Return whether there are rules, or can be once the job runs, or decisions, which ask them."""
+        return bool(self.rules) or self.rule_changes is not None or self.decide is not None
+
+    def rules_change(self) -> bool:
+        """Return whether rules can change while the job runs."""
+        return self.rule_changes is not None or self.feedback is not None
+
+    def timing(self) -> Literal["throughput", "latency"]:
+        """Return the profile."""
+        return self.profile or ("latency" if self.has_rules() else "throughput")
 
     def remembers(self) -> bool:
         """Return whether a metric is of kind `first_seen`."""
@@ -120,8 +150,18 @@ class Pipeline(Plan):
     def uses_kafka(self) -> bool:
         """Return whether the job needs Flink's Kafka connector."""
         ends = [self.source, *(getattr(self.sinks, output) for output in self.outputs())]
-        ends += [entry.items for entry in self.similar]
-        return any(isinstance(end, KafkaSourceSpec | KafkaSinkSpec | KafkaItems) for end in ends)
+        return any(isinstance(end, KafkaSourceSpec | KafkaSinkSpec) for end in ends) or any(
+            self.side_topics()
+        )
+
+    def side_topics(self) -> Iterator[tuple[str, SideTopic]]:
+        """Yield each topic that is read beside the events, with its key in the pipeline file."""
+        for entry in self.similar:
+            if isinstance(entry.items, KafkaItems):
+                yield f"similar.{entry.name}.items", entry.items
+        for key in ("rule_changes", "feedback"):
+            if getattr(self, key) is not None:
+                yield key, getattr(self, key)
 
     def with_sketches(self) -> bool:
         """Return whether results carry their sketches."""
@@ -144,6 +184,18 @@ class Pipeline(Plan):
     def checkpoint_uri(self) -> str:
         """Return where checkpoints go."""
         return self.checkpoints.dir or (self.run_folder() / "checkpoints").as_uri()
+
+    def _made_of(self) -> dict[str, tuple[bool, str]]:
+        """Return of each output that not every pipeline has whether there is anything, and what it is of."""
+        return {
+            FIRST_SEEN: (self.remembers(), "a metric of kind first_seen"),
+            ENRICHED: (self.enrich is not None, "a section enrich"),
+            SIMILAR: (bool(self.similar), "an entry in the list similar"),
+            ALERTS: (self.has_rules(), "rules"),
+            DECISIONS: (self.decide is not None, "a section decide"),
+            AUDIT: (self.rules_change(), "rule_changes or feedback"),
+            DEAD_LETTERS: (self.alerts is not None, "a section alerts that delivers"),
+        }
 
     def output_folder(self, output: str) -> Path:
         """Return the folder that one of the outputs goes to in an embedded run."""

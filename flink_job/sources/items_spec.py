@@ -6,15 +6,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from flink_job.sources.kafka_spec import Brokers, KafkaSourceSpec, Name
+from flink_job.sources.side_topic_spec import SideTopic
 from operators.similar.similar_spec import FileItems, SimilarSpec, StreamedItems
 
 _FREE = {"where", "k", "index", "history"}
-ONLY_HERE = {"topic", "brokers", "properties"}
-"""Keys of `items` that operators do not get: they are not their business, and may hold passwords."""
 
 
-class KafkaItems(StreamedItems):
+class KafkaItems(SideTopic, StreamedItems):
     """Items of a compacted topic, read from its beginning and followed.
 
     A message's value is an item; one without a value, or whose vector is null, takes away the item that its
@@ -23,15 +21,6 @@ class KafkaItems(StreamedItems):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     type: Literal["kafka"]
-    topic: Name
-    brokers: Brokers | None = Field(None, description="Default: those of a Kafka source.")
-    properties: dict[str, str] = Field(default_factory=dict, description="Passed on to the Kafka client.")
-
-    def source(self) -> KafkaSourceSpec:
-        """Return the topic as a source; `brokers` must be there."""
-        return KafkaSourceSpec(
-            type="kafka", brokers=self.brokers, topic=self.topic, properties=self.properties
-        )
 
 
 class SimilarEntry(SimilarSpec):

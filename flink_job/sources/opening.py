@@ -10,15 +10,15 @@ from flink_job.kafka_clients.topics import partitions_of_source
 from flink_job.pipeline.spec import Pipeline
 from flink_job.simulation.simulation import SimulatorSpec
 from flink_job.sources.file_source import FileSource
-from flink_job.sources.items import check_items
 from flink_job.sources.kafka_source import KafkaSource
 from flink_job.sources.kafka_spec import KafkaSourceSpec
+from flink_job.sources.side_topics import check_beside
 from flink_job.sources.simulator_source import SimulatorSource
 from flink_job.sources.source import Source
 
 
 def open_source(pipeline: Pipeline, go_on: bool, console: Console) -> Source:
-    """Open the source of a pipeline, having seen that the items of `similar` can be read too.
+    """Open the source of a pipeline, having seen that what is read beside it can be read too.
 
     Args:
         pipeline: the pipeline.
@@ -26,10 +26,10 @@ def open_source(pipeline: Pipeline, go_on: bool, console: Console) -> Source:
         console: where progress is shown.
 
     Raises:
-        SourceProblem: where the source or items cannot be read.
-        KafkaProblem: where their topics cannot be read.
+        SourceProblem: where the source or files of items cannot be read.
+        KafkaProblem: where topics cannot be read.
     """
-    check_items(pipeline, console)
+    check_beside(pipeline, console)
     if isinstance(pipeline.source, KafkaSourceSpec):
         try:
             partitions = partitions_of_source(pipeline.source)

@@ -19,9 +19,9 @@ from flink_job.commands.examination import kafka
 from flink_job.pipeline.reading import PipelineProblem, load_pipeline
 from flink_job.pipeline.spec import Pipeline
 from flink_job.runs.began import expect_same_shape, write_began
-from flink_job.sources import items as module
-from flink_job.sources.items import check_items, with_brokers
+from flink_job.sources import side_topics as module
 from flink_job.sources.opening import open_source
+from flink_job.sources.side_topics import check_beside, with_brokers
 from flink_job.sources.source import SourceProblem
 from operators.plan import Plan
 
@@ -133,12 +133,12 @@ def test_a_topic_of_items_is_looked_at_before_the_job_starts_with_the_login_of_t
     pipeline = loaded(tmp_path, entry(items=FROM_KAFKA), source=kafka_source(properties=properties))
     looked: list[Any] = []
     monkeypatch.setattr(module, "partitions_of_source", looked.append)
-    check_items(pipeline, Console(file=io.StringIO()))
+    check_beside(pipeline, Console(file=io.StringIO()))
     assert [(spec.brokers, spec.topic, spec.properties) for spec in looked] == [
         ("a:1", "catalogue", {"security.protocol": "SSL"})
     ]
     ends = [(end, brokers) for end, brokers, _, _ in kafka._ends(pipeline)]
-    assert ends == [("source", "a:1"), ("items of like", "a:1")]
+    assert ends == [("source", "a:1"), ("topic of similar.like.items", "a:1")]
 
 
 @pytest.mark.parametrize("bounded", [False, True])

@@ -10,9 +10,8 @@ from flink_job.kafka_clients.topics import partitions_of_sink, partitions_of_sou
 from flink_job.pipeline.spec import Pipeline
 from flink_job.sinks.kafka_spec import KafkaSinkSpec
 from flink_job.sinks.opening import completed
-from flink_job.sources.items import with_brokers
-from flink_job.sources.items_spec import KafkaItems
 from flink_job.sources.kafka_spec import SECURITY, KafkaSourceSpec
+from flink_job.sources.side_topics import with_brokers
 
 _BROKER, _PROPERTIES = "broker", "Kafka properties"
 
@@ -60,11 +59,9 @@ def _ends(pipeline: Pipeline) -> Iterator[tuple[str, str, Mapping[str, str], Cal
     source = pipeline.source
     if isinstance(source, KafkaSourceSpec):
         yield "source", source.brokers, source.properties, lambda: _of_source(source)
-    for entry in pipeline.similar:
-        if isinstance(entry.items, KafkaItems):
-            items = with_brokers(entry.items, pipeline).source()
-            end = f"items of {entry.name}"
-            yield end, items.brokers, items.properties, lambda items=items: _of_source(items)
+    for key, topic in pipeline.side_topics():
+        beside = with_brokers(topic, pipeline).source()
+        yield f"topic of {key}", beside.brokers, beside.properties, lambda beside=beside: _of_source(beside)
     for output in pipeline.outputs():
         spec = getattr(pipeline.sinks, output)
         if isinstance(spec, KafkaSinkSpec):

@@ -1,4 +1,4 @@
-"""Where the items of `similar` come from: that they can be read, and topics of them as streams."""
+"""Topics beside the events, of items, rules and verdicts: that they can be read, and as streams."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from flink_job.connector import connector_properties
 from flink_job.kafka_clients.problem import OnlyForJava
 from flink_job.kafka_clients.topics import partitions_of_source
 from flink_job.pipeline.spec import Pipeline
-from flink_job.sources.items_spec import KafkaItems
 from flink_job.sources.kafka_spec import KafkaSourceSpec
+from flink_job.sources.side_topic_spec import SideTopic
 from flink_job.sources.source import SourceProblem
 from operators.similar.item_lines import ItemsProblem, item_paths
+from operators.similar.similar_spec import FileItems
 
 if TYPE_CHECKING:
     from pyflink.table import StreamTableEnvironment, Table
@@ -22,10 +23,12 @@ _DEFAULTS = {
     # What a transaction that was aborted wrote never happened.
     "isolation.level": "read_committed"
 }
+_END_OF_TIME_MS = 253_402_300_799_000
+"""The last second of the year 9999: more than any event's time."""
 
 
-def check_items(pipeline: Pipeline, console: Console) -> None:
-    """Check that the items of all entries can be read.
+def check_beside(pipeline: Pipeline, console: Console) -> None:
+    """Check that all that is read beside the events can be: files of items, and topics.
 
     Args:
         pipeline: the pipeline.
@@ -36,37 +39,37 @@ def check_items(pipeline: Pipeline, console: Console) -> None:
         KafkaProblem: where a topic is missing or cannot be read.
     """
     for entry in pipeline.similar:
-        if isinstance(entry.items, KafkaItems):
-            try:
-                partitions_of_source(with_brokers(entry.items, pipeline).source())
-            except OnlyForJava as problem:
-                told = f"the topic of similar.{entry.name}.items is not checked: {problem}"
-                console.print(told, markup=False, soft_wrap=True)
-        else:
+        if isinstance(entry.items, FileItems):
             try:
                 item_paths(entry.items)
             except ItemsProblem as problem:
                 raise SourceProblem(f"similar.{entry.name}.{problem}") from None
+    for key, topic in pipeline.side_topics():
+        try:
+            partitions_of_source(with_brokers(topic, pipeline).source())
+        except OnlyForJava as problem:
+            console.print(f"the topic of {key} is not checked: {problem}", markup=False, soft_wrap=True)
 
 
-def with_brokers(items: KafkaItems, pipeline: Pipeline) -> KafkaItems:
+def with_brokers(topic: SideTopic, pipeline: Pipeline) -> SideTopic:
     """Return the options with brokers, and how to be let in there, where they are the source's."""
-    if items.brokers is not None or not isinstance(pipeline.source, KafkaSourceSpec):
-        return items
+    if topic.brokers is not None or not isinstance(pipeline.source, KafkaSourceSpec):
+        return topic
     source = pipeline.source
-    properties = source.security() | items.properties
-    return items.model_copy(update={"brokers": source.brokers, "properties": properties})
+    properties = source.security() | topic.properties
+    return topic.model_copy(update={"brokers": source.brokers, "properties": properties})
 
 
-def items_table(
-    items: KafkaItems, group: str, name: str, bounded: bool, t_env: StreamTableEnvironment
+def messages_table(
+    topic: SideTopic, group: str, name: str, bounded: bool, t_env: StreamTableEnvironment
 ) -> Table:
     """Return the table of a topic's messages: key, value, partition, offset.
 
-    One reader has them all, so that all workers that the items are sent on to see the same order.
+    One reader has them all, so that all workers that they are sent on to see the same order. Its watermark is
+    the end of time, so that it holds nothing back that they are read beside.
 
     Args:
-        items: the options, brokers included.
+        topic: the options, brokers included.
         group: the consumer group.
         name: of the table.
         bounded: whether to end where the topic ends now, as it must where the events end.
@@ -77,31 +80,34 @@ def items_table(
 
     schema = (
         Schema.new_builder()
-        .column("item_key", "BYTES")
-        .column("item", "BYTES")
+        .column("message_key", "BYTES")
+        .column("message", "BYTES")
         .column_by_metadata("partition", "INT", is_virtual=True)
         .column_by_metadata("offset", "BIGINT", is_virtual=True)
+        .column_by_expression("end_of_time", f"TO_TIMESTAMP_LTZ({_END_OF_TIME_MS}, 3)")
+        .watermark("end_of_time", "end_of_time")
     )
     descriptor = TableDescriptor.for_connector("kafka").schema(schema.build())
-    for key, value in _options(items, group, bounded).items():
+    for key, value in _options(topic, group, bounded).items():
         descriptor = descriptor.option(key, value)
     quoted = f"`{name}`"
     t_env.create_temporary_table(quoted, descriptor.build())
-    return t_env.from_path(quoted).select(col("item_key"), col("item"), col("partition"), col("offset"))
+    return t_env.from_path(quoted).select(col("message_key"), col("message"), col("partition"), col("offset"))
 
 
-def _options(items: KafkaItems, group: str, bounded: bool) -> dict[str, str]:
+def _options(topic: SideTopic, group: str, bounded: bool) -> dict[str, str]:
     options = {
-        "topic": items.topic,
+        "topic": topic.topic,
         "key.format": "raw",
-        "key.fields": "item_key",
+        "key.fields": "message_key",
         "value.format": "raw",
         "value.fields-include": "EXCEPT_KEY",
-        "properties.bootstrap.servers": items.brokers,
+        "properties.bootstrap.servers": topic.brokers,
         "properties.group.id": group,
         "scan.startup.mode": "earliest-offset",
         "scan.parallelism": "1",
+        "scan.watermark.idle-timeout": "1 s",  # before the first message
     }
     if bounded:
         options["scan.bounded.mode"] = "latest-offset"
-    return options | connector_properties(_DEFAULTS | items.properties)
+    return options | connector_properties(_DEFAULTS | topic.properties)
