@@ -34,12 +34,13 @@ from pydantic import Field
 from operators.batch.event_batch import EventBatch
 from operators.batch.groups import Groups
 from operators.durations import DurationMs
-from operators.metrics.items import check_item_columns, item_of
-from operators.metrics.kind import Aggregator, Before, Fields, Kind
+from operators.metrics.items import check_item_columns, item_of, item_type
+from operators.metrics.kind import Aggregator, AnswerColumns, Before, Fields, Kind, item_columns
 from operators.metrics.top_k import TopItems, TopKAggregator
 from sketches.top_k import TopK
 
 Entry = dict[str, Any]
+_FIGURES = ("before", "score")
 
 
 class Trending(Kind):
@@ -117,6 +118,27 @@ class TrendingAggregator(Aggregator):
     def sketch(self, partial: bytes) -> bytes:
         """Return the window's frequent-items sketch of strings as Apache DataSketches writes it."""
         return self._counts.sketch(partial)
+
+    def columns(self) -> AnswerColumns:
+        """Return those of an item, with what was expected and the score, each with its bounds."""
+        own = item_columns(item_type(self._type))
+        figures = {figure + bound: "double" for figure in _FIGURES for bound in ("", "_lower", "_upper")}
+        return AnswerColumns(own.types | figures | {"against_ms": "long"}, own.history, own.item)
+
+    def rows(self, answer: Mapping[str, Any]) -> Sequence[Mapping[str, object]]:
+        """Return a row an item that is among the top or the rising ones."""
+        rows = {}
+        for entry in (*answer["items"], *answer["rising"]):
+            row = entry | {"against_ms": answer["against_ms"]}
+            for figure in _FIGURES:
+                own = entry[figure]
+                row |= {
+                    figure: own["value"],
+                    f"{figure}_lower": own["lower"],
+                    f"{figure}_upper": own["upper"],
+                }
+            rows[entry["item"]] = row
+        return list(rows.values())
 
     def _item(self, text: str) -> object:
         """Return an item in its type, by which items of the same count go."""
