@@ -185,6 +185,15 @@ def test_a_rule_that_is_gone_takes_back_what_it_said_at_the_next_result_of_the_k
     assert remembered(running) == 0
 
 
+def test_a_rule_of_another_file_begins_anew_where_nobody_keeps_rules() -> None:
+    before = Running(plan(), [rule()])
+    assert said(before.send(result(1, 11))) == [("firing", "many", 1)]
+    running = Running(plan(), [rule(when="value > 20", **{"for": 2})], before)
+    assert said(running.send(result(2, 5))) == [("resolved", "many", 2)]
+    assert running.send(result(3, 21)) == []
+    assert said(running.send(result(4, 21))) == [("firing", "many", 4)]
+
+
 def test_a_rule_comes_and_goes_while_the_job_runs() -> None:
     running = Running(plan())
     assert running.send(result(1, 20)) == []
