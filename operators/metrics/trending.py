@@ -27,7 +27,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -41,7 +40,7 @@ from operators.metrics.top_k import TopItems, TopKAggregator
 from sketches.top_k import TopK
 
 Entry = dict[str, Any]
-_OF_SCORES = ("before", "score", "score_lower", "score_upper")
+_FIGURES = ("before", "score")
 
 
 class Trending(Kind):
@@ -121,23 +120,25 @@ class TrendingAggregator(Aggregator):
         return self._counts.sketch(partial)
 
     def columns(self) -> AnswerColumns:
-        """Return those of an item: its count, what was expected of it, and its score."""
-        counts = item_columns(item_type(self._type))
-        return replace(counts, types=dict(counts.types) | dict.fromkeys(_OF_SCORES, "double"))
+        """Return those of an item, with what was expected and the score, each with its bounds."""
+        own = item_columns(item_type(self._type))
+        figures = {figure + bound: "double" for figure in _FIGURES for bound in ("", "_lower", "_upper")}
+        return AnswerColumns(own.types | figures | {"against_ms": "long"}, own.history, own.item)
 
-    def rows(self, answer: Mapping[str, object]) -> Sequence[Mapping[str, object]]:
-        """Return a row an item, be it at the top, rising or both."""
-        entries = {str(entry["item"]): entry for entry in [*answer["items"], *answer["rising"]]}
-        return [
-            entry
-            | {
-                "before": entry["before"]["value"],
-                "score": entry["score"]["value"],
-                "score_lower": entry["score"]["lower"],
-                "score_upper": entry["score"]["upper"],
-            }
-            for entry in entries.values()
-        ]
+    def rows(self, answer: Mapping[str, Any]) -> Sequence[Mapping[str, object]]:
+        """Return a row an item that is among the top or the rising ones."""
+        rows = {}
+        for entry in (*answer["items"], *answer["rising"]):
+            row = entry | {"against_ms": answer["against_ms"]}
+            for figure in _FIGURES:
+                own = entry[figure]
+                row |= {
+                    figure: own["value"],
+                    f"{figure}_lower": own["lower"],
+                    f"{figure}_upper": own["upper"],
+                }
+            rows[entry["item"]] = row
+        return list(rows.values())
 
     def _item(self, text: str) -> object:
         """Return an item in its type, by which items of the same count go."""

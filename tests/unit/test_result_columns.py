@@ -40,13 +40,13 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
         {p + bound: "double" for p in ("p50", "p99_9", "p100") for bound in ("", "_lower", "_upper")},
     ),
     "top_k": ({"of": "item", "weight": "n"}, {"item": "string"} | dict.fromkeys(COUNT, "long")),
-    "trending": (
-        {"of": "item", "against": "1m"},
-        {"item": "string"}
-        | dict.fromkeys(COUNT, "long")
-        | dict.fromkeys(("before", "score", "score_lower", "score_upper"), "double"),
-    ),
     "frequency": ({"of": "n", "ask": [1, 2]}, {"item": "long"} | dict.fromkeys(COUNT, "long")),
+    "trending": (
+        {"of": "item", "against": "1m", "least": 1},
+        {"item": "string", "against_ms": "long"}
+        | dict.fromkeys(COUNT, "long")
+        | {f + bound: "double" for f in ("before", "score") for bound in ("", "_lower", "_upper")},
+    ),
     "top_pairs": (
         {"of": "item", "within": "user", "gap": "10s"},
         {"item": "string"} | dict.fromkeys((*COUNT, "orders", "oversized_orders"), "long"),

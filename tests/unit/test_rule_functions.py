@@ -25,13 +25,11 @@ from operators.rules.result_function import ResultFunction, SpreadResults
 from operators.rules.rule_messages import rule_text
 from operators.rules.rule_spec import Rule
 
-PLAN = plan().model_dump_json(by_alias=True)
 
-
-def plan_with(rules: Iterable[Rule]) -> str:
-    """The plan as JSON, with these rules."""
-    given = [json.loads(rule_text(own)) for own in rules]
-    return plan(rules=given, features={"of": "user"}).model_dump_json(by_alias=True)
+def plan_json(*rules: Rule) -> str:
+    """The plan with these rules, as workers get it."""
+    texts = [json.loads(rule_text(own)) for own in rules]
+    return plan(rules=texts).model_dump_json(by_alias=True, exclude_unset=True)
 
 
 class Called:
@@ -71,7 +69,7 @@ class Keeper:
     """A keeper in Flink, and one that goes on from it."""
 
     def __init__(self, *rules: Any, before: Keeper | None = None) -> None:
-        self.function = KeeperFunction(plan_with(rules))
+        self.function = KeeperFunction(plan_json(*rules))
         self.context = Context()
         self.called = Called() if before is None else before.called
         if before is not None:
@@ -142,8 +140,8 @@ class Results:
     """The operator of rules on results in Flink, and one that goes on from it."""
 
     def __init__(self, *rules: Any, before: Results | None = None) -> None:
-        self.spread = SpreadResults(PLAN)
-        self.function = ResultFunction(plan_with(rules), True)
+        self.spread = SpreadResults(plan_json(*rules))
+        self.function = ResultFunction(plan_json(*rules), True)
         self.context = Context()
         self.called = Called() if before is None else before.called
         if before is not None:
