@@ -54,10 +54,10 @@ class _Channel(BaseModel):
             raise ValueError("back_off_max: expected back_off or longer")
         return self
 
-    def takes(self, rule: str, severity: str) -> bool:
-        """Return whether alerts of this rule and severity go to this channel."""
+    def takes(self, rule: str, severity: str | None) -> bool:
+        """Return whether alerts of this rule go to this channel, of this severity or, with None, of any."""
         wanted = self.rules is None or rule in self.rules
-        return wanted and (self.severities is None or severity in self.severities)
+        return wanted and (severity is None or self.severities is None or severity in self.severities)
 
 
 class _HttpChannel(_Channel):
