@@ -131,6 +131,12 @@ def test_what_an_answer_means(server: Receiver, mood: str, outcome: Outcome) -> 
     assert send(server, alert(1)) == outcome
 
 
+def test_an_answer_that_points_elsewhere_is_not_followed(server: Receiver) -> None:
+    server.behave("307 /elsewhere")
+    assert send(server, alert(1), secret="k") == Outcome("refused", "HTTP 307")
+    assert [request["path"] for request in server.got()] == ["/hook"]
+
+
 def test_a_date_to_wait_until_counts_from_now() -> None:
     post = HttpPost("http://localhost:1/", {}, 100, None, lambda: 1_000_000_000.0)
     assert post._wait_ms("Sun, 09 Sep 2001 01:46:55 GMT") == 15_000
