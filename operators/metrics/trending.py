@@ -18,9 +18,9 @@ bounds are the scores at the corners. An item that comes 3.5/M of all items of t
 is never overlooked when rising ones are looked for; with exact counts none is that comes `least` times.
 
     >>> round(burst_score(30, 120, 5, 60), 2)  # 30 in 5 minutes, 10 expected from the hour before
-    4.82
+    4.79
     >>> round(burst_score(30, 10, 5, 5), 2)  # 10 expected from 5 minutes before: less certain
-    3.24
+    3.23
 """
 
 from __future__ import annotations

@@ -158,7 +158,7 @@ def rounded(value: Any) -> Any:
     return pytest.approx(value, abs=2e-6) if isinstance(value, float) else value
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(SPECS, st.integers(1, 14), st.integers(0, 8), st.lists(BATCH | WATERMARK | RESTART, max_size=12))
 def test_every_answer_counts_the_window_and_the_time_before_it_as_far_as_it_was_seen(
     specs, before, lateness, steps

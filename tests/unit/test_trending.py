@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import math
 import random
 from base64 import b64decode
@@ -14,7 +15,10 @@ from datasketches import frequent_strings_sketch
 from engine import Engine, latest, spans
 from pydantic import ValidationError
 
-from operators.metrics.trending import burst_score
+from operators.metrics import trending
+from operators.metrics.kind import Before
+from operators.metrics.trending import Trending, burst_score
+from sketches.top_k import TopK
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE
@@ -165,10 +169,14 @@ def test_a_restart_forgets_neither_the_time_before_nor_how_much_of_it_was_seen()
     assert result["against_ms"] == 25 * MINUTE and told(result["items"]) == [("a", 6, 6 / 5)]
 
 
-def test_a_shard_that_hears_of_time_before_it_has_data_has_seen_that_there_was_none() -> None:
+@pytest.mark.parametrize("beat_first", [True, False])
+def test_a_shard_that_hears_of_time_before_it_has_data_has_seen_that_there_was_none(beat_first) -> None:
     engine = Engine(plan(against="1h", by=["room"], shards=1))
+    if beat_first:
+        engine.send()
     engine.move_watermark(3 * MINUTE)
-    engine.send()
+    if not beat_first:
+        engine.send()
     engine.move_watermark(40 * MINUTE)
     engine.send(*said(41, "#a", 3, room="x"))
     (result,) = engine.end()
@@ -186,6 +194,25 @@ def test_a_job_that_goes_on_after_its_input_ended_holds_new_windows_against_the_
     (result,) = resumed.end()
     assert result["against_ms"] == 25 * MINUTE and told(result["items"]) == [("a", 6, 6 / 5)]
     assert resumed.end() == []
+
+
+def test_what_is_over_stays_over_when_the_input_ends_long_after_the_last_event() -> None:
+    the_plan = plan(against="1h")
+    engine = Engine(the_plan)
+    engine.send(*said(1, "#a"), *said(7, "#a"))
+    engine.move_watermark(50 * MINUTE)
+    engine.end()
+    resumed = Engine(the_plan, engine.snapshot())
+    resumed.send(*said(20, "#a"))
+    assert (len(resumed.late), resumed.end()) == (1, [])
+
+
+def test_a_late_event_comes_out_with_its_payload_though_windows_to_come_look_back_on_its_time() -> None:
+    engine = Engine(plan(against="1h"), follow=True)
+    engine.send(*said(1, "#a"), *said(30, "#a"))
+    engine.send(*said(2, "#late"), *said(31, "#a"))
+    (late,) = engine.late
+    assert "#late" in late["payload"] and late["event_time_ms"] == 2 * MINUTE
 
 
 def test_state_is_the_slices_that_windows_to_come_look_back_on_and_goes_with_them() -> None:
@@ -255,6 +282,34 @@ def test_how_many_are_told_and_how_often_they_must_come_is_asked_for() -> None:
     assert [entry["item"] for entry in by_end(engine.results)[15]["rising"]] == ["a8"]
 
 
+def test_what_rises_goes_by_what_is_certain_of_it_not_by_what_may_be() -> None:
+    kind = Trending(kind="trending", of="tag", least=20, lg_max_map_size=5)
+    now, before = TopK(5), TopK(5)
+    now.update_many(["known", "unknown", "rare"], np.array([30, 24, 19]))
+    before.update_many([f"other{n}" for n in range(60)], np.full(60, 9))
+    before.update_many(["known"], np.array([1]))
+    assert before.lower_bound("unknown") == before.estimate("unknown") == 0 < before.upper_bound("unknown")
+    partials = Before(before.serialize(), HOUR, 5 * MINUTE)
+
+    rising = kind.build({"tag": "string"}).answer_against(now.serialize(), 73, partials)["rising"]
+
+    assert [entry["item"] for entry in rising] == ["known", "unknown"]
+    assert rising[0]["score"]["value"] < rising[1]["score"]["value"]
+    assert rising[0]["score"]["lower"] > rising[1]["score"]["lower"]
+
+
+def test_an_item_that_may_not_have_come_often_enough_is_not_told_as_rising() -> None:
+    now = TopK(5)
+    now.update_many([f"item{n}" for n in range(60)], np.arange(10, 70))
+    kind = Trending(kind="trending", of="tag", least=30, k=60, lg_max_map_size=5)
+    answer = kind.build({"tag": "string"}).answer_against(now.serialize(), 60, Before(None, HOUR, MINUTE))
+    doubtful = {entry["item"] for entry in answer["items"] if entry["lower"] < 30 <= entry["upper"]}
+    assert doubtful and all(entry["score"]["lower"] > 0 for entry in answer["items"])
+    assert {entry["item"] for entry in answer["rising"]} == {
+        entry["item"] for entry in answer["items"] if entry["lower"] >= 30
+    }
+
+
 def test_items_keep_their_json_types_and_windows_without_values_have_no_items() -> None:
     engine = Engine(plan(of="n", against="1h"), with_sketch=True)
     engine.send(*said(1, "", n=5), *said(6, "", 2, n=7), *said(6, "", 2, n=50), *said(12, ""))
@@ -272,6 +327,10 @@ def test_the_score_is_the_printed_formula_and_zero_where_the_rates_are_the_same(
     assert burst_score(7, 84, 5 * MINUTE, HOUR) == burst_score(0, 0, 5, 60) == 0.0
     assert burst_score(7, 77, 5 * MINUTE, 55 * MINUTE) == 0.0
     assert burst_score(0, 12, 5, 60) < 0
+
+
+def test_the_scores_in_the_documentation_are_true() -> None:
+    assert doctest.testmod(trending) == doctest.TestResults(failed=0, attempted=2)
 
 
 def test_the_score_rises_with_the_count_and_falls_with_the_count_before() -> None:
