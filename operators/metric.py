@@ -15,6 +15,7 @@ from operators.expressions import Expression, compile_expression
 from operators.gather.gathering import Gathering
 from operators.metrics import all_kinds
 from operators.metrics.first_seen import FirstSeen
+from operators.metrics.items import item_type
 from operators.metrics.kind import Aggregator
 from operators.windows.slices import SessionWindow, SliceGrid, TimeWindow
 from operators.windows.window_spec import WindowSpec
@@ -52,6 +53,7 @@ class Metric:
         name: its name in the pipeline.
         kind: the kind's name.
         by: the key columns.
+        key_types: the type of each of them; that of one value where it is multi-valued.
         exploded: the key column that is multi-valued, if one is.
         condition: its `where`.
         grid: its tumbling and sliding windows; None where it has none.
@@ -69,6 +71,7 @@ class Metric:
     name: str
     kind: str
     by: tuple[str, ...]
+    key_types: tuple[str, ...]
     exploded: str | None
     condition: Expression | None
     grid: SliceGrid | None
@@ -132,6 +135,7 @@ def resolve_metric(
         name=spec.name,
         kind=spec.kind,
         by=spec.by,
+        key_types=tuple(item_type(columns[name]) for name in spec.by),
         exploded=multiple[0] if multiple else None,
         condition=condition,
         grid=_named("windows", lambda: SliceGrid(over_time, own_lateness)) if over_time else None,

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from operators.batch.event_batch import EventBatch
 from operators.batch.groups import Groups
-from operators.metrics.kind import Aggregator, Fields, Kind
+from operators.metrics.kind import Aggregator, AnswerColumns, Fields, Kind, value_columns
 
 
 class Count(Kind):
@@ -36,3 +36,7 @@ class CountAggregator(Aggregator):
         """Return the count; lower and upper equal it."""
         count = int.from_bytes(partial, "little")
         return {"value": count, "lower": count, "upper": count, "confidence": 1.0}
+
+    def columns(self) -> AnswerColumns:
+        """Return that the count is a long."""
+        return value_columns("long")

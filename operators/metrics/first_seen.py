@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 from operators.batch.event_batch import EventBatch
 from operators.batch.groups import Groups
 from operators.first_seen.remembering import Remembering
-from operators.metrics.kind import Aggregator, Fields, Kind, typed_column
+from operators.metrics.kind import Aggregator, AnswerColumns, Fields, Kind, typed_column
 
 _PARTIAL = struct.Struct("<qq")
 
@@ -73,3 +73,8 @@ class FirstSeenAggregator(Aggregator):
             "returning": known,
             "confidence": 0.95 if self._rate else 1.0,
         }
+
+    def columns(self) -> AnswerColumns:
+        """Return those of the counts."""
+        names = ("value", "lower", "upper", "new", "returning")
+        return AnswerColumns(dict.fromkeys(names, "long"), "value")

@@ -11,8 +11,8 @@ from pydantic import Field
 
 from operators.batch.event_batch import EventBatch, hashes_of
 from operators.batch.groups import Groups
-from operators.metrics.items import check_item_columns, weight_checks, weighted_items
-from operators.metrics.kind import Aggregator, Fields, Kind
+from operators.metrics.items import check_item_columns, item_type, weight_checks, weighted_items
+from operators.metrics.kind import Aggregator, AnswerColumns, Fields, Kind, item_columns
 from sketches.count_min import CountMin
 
 _DTYPES = {"string": pl.String, "list": pl.String, "long": pl.Int64, "double": pl.Float64, "bool": pl.Boolean}
@@ -41,7 +41,7 @@ class Frequency(Kind):
             wrong_bool = isinstance(item, bool) and type_ != "bool"
             if wrong_bool or not isinstance(item, _JSON_TYPES[type_]):
                 raise ValueError(f"ask: {item!r} is not a {type_}, but column {self.of!r} is")
-        return FrequencyAggregator(self, pl.Series(self.ask, dtype=_DTYPES[type_], strict=False))
+        return FrequencyAggregator(self, pl.Series(self.ask, dtype=_DTYPES[type_], strict=False), type_)
 
     def checks(self) -> tuple[str, ...]:
         """Refuse negative weights."""
@@ -51,9 +51,9 @@ class Frequency(Kind):
 class FrequencyAggregator(Aggregator):
     """A partial is a Count-Min sketch, written sparse while few of its counters are used."""
 
-    def __init__(self, options: Frequency, asked: pl.Series) -> None:
-        """Take the options and the asked items in the column's type."""
-        self._options, self._asked = options, asked
+    def __init__(self, options: Frequency, asked: pl.Series, type_: str) -> None:
+        """Take the options, the asked items in the column's type, and that type."""
+        self._options, self._asked, self._type = options, asked, type_
         self._asked_hashes = hashes_of(asked)
         self._shape = CountMin.suggest(options.epsilon, options.delta)
 
@@ -90,3 +90,11 @@ class FrequencyAggregator(Aggregator):
     def sketch(self, partial: bytes) -> bytes:
         """Return the Count-Min sketch in the format of `sketches.count_min`."""
         return partial
+
+    def columns(self) -> AnswerColumns:
+        """Return those of an item."""
+        return item_columns(item_type(self._type))
+
+    def rows(self, answer: Mapping[str, object]) -> Sequence[Mapping[str, object]]:
+        """Return a row an asked item."""
+        return answer["items"]

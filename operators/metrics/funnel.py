@@ -16,7 +16,7 @@ from operators.expressions import Expression, compile_expression
 from operators.gather.entries import Entries
 from operators.gather.gathering import Gathering
 from operators.metrics.funnel_levels import Levels, empty_levels, read_levels, write_levels
-from operators.metrics.kind import Aggregator, Fields, Kind, typed_column
+from operators.metrics.kind import Aggregator, AnswerColumns, Fields, Kind, typed_column
 from sketches.exact_set import ExactSet
 from sketches.hyperloglog import HyperLogLog, merge_images
 
@@ -142,6 +142,15 @@ class FunnelAggregator(Aggregator):
                 }
             )
         return {"steps": steps, "confidence": 1.0 if self._lg_k is None else 0.95}
+
+    def columns(self) -> AnswerColumns:
+        """Return those of a step."""
+        numbers = ("users", "lower", "upper", "stopped", "stopped_lower", "stopped_upper")
+        return AnswerColumns({"step": "string"} | dict.fromkeys(numbers, "double"), "users", "step")
+
+    def rows(self, answer: Mapping[str, object]) -> Sequence[Mapping[str, object]]:
+        """Return a row a step."""
+        return answer["steps"]
 
     def _exactly(self, partial: bytes) -> list[tuple[int, int, int]]:
         counted, users = [], 0

@@ -62,6 +62,11 @@ def text_of(values: pl.Series) -> list[str]:
     return [str(value) for value in values.to_list()]
 
 
+def item_type(type_: str) -> str:
+    """Return the type of one item of a column: those of a multi-valued one are texts."""
+    return "string" if type_ == "list" else type_
+
+
 def item_of(text: str, type_: str) -> object:
     """Return the item that `text_of` wrote, in its JSON type."""
     if type_ == "bool":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -16,6 +17,34 @@ if TYPE_CHECKING:
     from operators.gather.gathering import Gathering
 
 Fields = dict[str, object]
+
+
+@dataclass(frozen=True)
+class AnswerColumns:
+    """What the rows of a kind's answers have, for rules that read them.
+
+    Attributes:
+        types: the type of each column: string, long, double or bool.
+        history: the column that rules may compare with what it was in the windows before; None for none.
+        item: the column that tells the rows of one answer apart; None where an answer is one row.
+    """
+
+    types: Mapping[str, str]
+    history: str | None
+    item: str | None = None
+
+
+def value_columns(type_: str) -> AnswerColumns:
+    """Return the columns of an answer that is one value of this type with its bounds."""
+    history = "value" if type_ in ("long", "double") else None
+    return AnswerColumns(dict.fromkeys(("value", "lower", "upper"), type_), history)
+
+
+def item_columns(type_: str) -> AnswerColumns:
+    """Return the columns of an answer that is a count of each of several items of this type."""
+    return AnswerColumns(
+        {"item": type_} | dict.fromkeys(("count", "lower", "upper"), "long"), "count", "item"
+    )
 
 
 class Kind(BaseModel, ABC):
@@ -87,6 +116,21 @@ class Aggregator(ABC):
     def sketch(self, partial: bytes) -> bytes | None:
         """Return the sketch's own image, for `with_sketch`; None where the kind keeps no sketch."""
         return None
+
+    def columns(self) -> AnswerColumns:
+        """Return what the rows of `rows` have; by default value, lower and upper, doubles."""
+        return value_columns("double")
+
+    def rows(self, answer: Mapping[str, object]) -> Sequence[Mapping[str, object]]:
+        """Return an answer as rows, which rules look at one by one.
+
+        Args:
+            answer: the fields of `answer` as they are read from JSON; there may be others.
+
+        Returns:
+            Rows that have all of `columns`, and maybe more. By default one: the answer as it is.
+        """
+        return (answer,)
 
 
 def typed_column(

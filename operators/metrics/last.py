@@ -11,7 +11,7 @@ import polars as pl
 
 from operators.batch.event_batch import EventBatch
 from operators.batch.groups import Groups
-from operators.metrics.kind import Aggregator, Fields, Kind, typed_column
+from operators.metrics.kind import Aggregator, AnswerColumns, Fields, Kind, typed_column, value_columns
 
 _NOTHING = b"\x00"
 _SOMETHING = b"\x01"
@@ -26,8 +26,8 @@ class Last(Kind):
 
     def build(self, columns: Mapping[str, str]) -> Aggregator:
         """Return the aggregator of the column."""
-        typed_column("last", columns, self.of, ("string", "long", "double", "bool"))
-        return LastAggregator(self.of)
+        type_ = typed_column("last", columns, self.of, ("string", "long", "double", "bool"))
+        return LastAggregator(self.of, type_)
 
 
 class LastAggregator(Aggregator):
@@ -36,9 +36,9 @@ class LastAggregator(Aggregator):
     The greatest value wins a tie so that the order of arrival makes no difference.
     """
 
-    def __init__(self, column: str) -> None:
-        """Take the column's name."""
-        self._column = column
+    def __init__(self, column: str, type_: str) -> None:
+        """Take the column's name and type."""
+        self._column, self._type = column, type_
 
     def partials(self, batch: EventBatch, groups: Groups) -> list[bytes]:
         """Find the newest value of each group; nulls are left out."""
@@ -65,6 +65,10 @@ class LastAggregator(Aggregator):
         """Return the value; null where no event had one."""
         value = None if partial == _NOTHING else _rank(partial)[2]
         return {"value": value, "lower": value, "upper": value, "confidence": 1.0}
+
+    def columns(self) -> AnswerColumns:
+        """Return that the value is of the column's type."""
+        return value_columns(self._type)
 
 
 def _rank(partial: bytes) -> tuple[bool, int, object]:

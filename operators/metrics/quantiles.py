@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from operators.batch.event_batch import EventBatch
 from operators.batch.groups import Groups
-from operators.metrics.kind import Aggregator, Fields, Kind, split_by_group, typed_column
+from operators.metrics.kind import Aggregator, AnswerColumns, Fields, Kind, split_by_group, typed_column
 from sketches.quantiles import Quantiles
 
 Rank = Annotated[float, Field(ge=0, le=1)]
@@ -64,9 +65,35 @@ class QuantilesAggregator(Aggregator):
         quantiles = {}
         for rank in self._options.at:
             value, lower, upper = sketch.quantile(rank) or (None, None, None)
-            quantiles[str(rank).removesuffix(".0")] = {"value": value, "lower": lower, "upper": upper}
+            quantiles[_written(rank)] = {"value": value, "lower": lower, "upper": upper}
         return {"quantiles": quantiles, "confidence": 0.99}
 
     def sketch(self, partial: bytes) -> bytes:
         """Return the KLL sketch of doubles as Apache DataSketches writes it."""
         return Quantiles.deserialize(partial).datasketches_image()
+
+    def columns(self) -> AnswerColumns:
+        """Return a column a rank, such as `p50` or `p99_9`, and its bounds, `p50_lower` and `p50_upper`."""
+        names = [_column(_written(rank)) for rank in self._options.at]
+        types = {name + bound: "double" for name in names for bound in ("", "_lower", "_upper")}
+        return AnswerColumns(types, names[0])
+
+    def rows(self, answer: Mapping[str, object]) -> Sequence[Mapping[str, object]]:
+        """Return all ranks as one row."""
+        row = {}
+        for rank, own in answer["quantiles"].items():
+            name = _column(rank)
+            row |= {name: own["value"], f"{name}_lower": own["lower"], f"{name}_upper": own["upper"]}
+        return (row,)
+
+
+def _written(rank: float) -> str:
+    return str(rank).removesuffix(".0")
+
+
+def _column(rank: str) -> str:
+    """Return the column of a rank: the percentile, with _ for the point."""
+    percentile = f"{Decimal(rank) * 100:f}"
+    whole, _, rest = percentile.partition(".")
+    rest = rest.rstrip("0")
+    return f"p{whole}_{rest}" if rest else f"p{whole}"

@@ -14,7 +14,7 @@ import numpy as np
 
 from operators.batch.event_batch import EventBatch
 from operators.batch.groups import Groups
-from operators.metrics.kind import Aggregator, Fields, Kind, typed_column
+from operators.metrics.kind import Aggregator, AnswerColumns, Fields, Kind, typed_column
 from sketches.exact_sum import ExactSum, exact_sums
 
 
@@ -86,6 +86,16 @@ class StatsAggregator(Aggregator):
             },
             "confidence": 1.0,
         }
+
+    def columns(self) -> AnswerColumns:
+        """Return those of `stats`."""
+        extreme = "long" if self._integral else "double"
+        types = {"count": "long", "min": extreme, "max": extreme, "mean": "double", "stddev": "double"}
+        return AnswerColumns(types, "mean")
+
+    def rows(self, answer: Mapping[str, object]) -> Sequence[Mapping[str, object]]:
+        """Return `stats` as a row."""
+        return (answer["stats"],)
 
     def _write(self, count: int, least: float, most: float, total: ExactSum, squares: ExactSum) -> bytes:
         written = total.serialize()

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 
 from operators.batch.event_batch import EventBatch
 from operators.batch.groups import Groups
-from operators.metrics.kind import Aggregator, Fields, Kind, typed_column
+from operators.metrics.kind import Aggregator, AnswerColumns, Fields, Kind, typed_column, value_columns
 from sketches.exact_sum import ExactSum, exact_sums
 
 
@@ -47,3 +47,7 @@ class SumAggregator(Aggregator):
         total = ExactSum.deserialize(partial)
         value = total.scaled << total.exponent if self._integral else float(total)
         return {"value": value, "lower": value, "upper": value, "confidence": 1.0}
+
+    def columns(self) -> AnswerColumns:
+        """Return that the sum is of the column's type."""
+        return value_columns("long" if self._integral else "double")

@@ -10,8 +10,15 @@ from pydantic import Field
 
 from operators.batch.event_batch import EventBatch
 from operators.batch.groups import Groups
-from operators.metrics.items import check_item_columns, item_of, text_of, weight_checks, weighted_items
-from operators.metrics.kind import Aggregator, Fields, Kind
+from operators.metrics.items import (
+    check_item_columns,
+    item_of,
+    item_type,
+    text_of,
+    weight_checks,
+    weighted_items,
+)
+from operators.metrics.kind import Aggregator, AnswerColumns, Fields, Kind, item_columns
 from sketches.top_k import TopK
 
 
@@ -76,6 +83,14 @@ class TopKAggregator(Aggregator):
     def sketch(self, partial: bytes) -> bytes:
         """Return the frequent-items sketch of strings as Apache DataSketches writes it."""
         return TopK.deserialize(partial).datasketches_image()
+
+    def columns(self) -> AnswerColumns:
+        """Return those of an item."""
+        return item_columns(item_type(self._type))
+
+    def rows(self, answer: Mapping[str, object]) -> Sequence[Mapping[str, object]]:
+        """Return a row an item."""
+        return answer["items"]
 
     def _item(self, text: str) -> object:
         """Return an item in its type, by which items of the same count go."""

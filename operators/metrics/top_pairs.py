@@ -18,7 +18,7 @@ from operators.durations import DurationMs
 from operators.gather.gathering import Gathering
 from operators.gather.orders import Orders, read_items
 from operators.metrics.items import ITEM_TYPES
-from operators.metrics.kind import Aggregator, Fields, Kind, typed_column
+from operators.metrics.kind import Aggregator, AnswerColumns, Fields, Kind, item_columns, typed_column
 from sketches.errors import BadData
 from sketches.top_k import TopK
 
@@ -121,6 +121,19 @@ class TopPairsAggregator(Aggregator):
         image = _read(partial)[2]
         sketch = TopK.deserialize(image) if image else TopK(self._lg_max_map_size)
         return sketch.datasketches_image()
+
+    def columns(self) -> AnswerColumns:
+        """Return those of a pair, which is a text, and how many orders there were."""
+        of_pair = item_columns("string")
+        orders = dict.fromkeys(("orders", "oversized_orders"), "long")
+        return AnswerColumns(of_pair.types | orders, of_pair.history, of_pair.item)
+
+    def rows(self, answer: Mapping[str, object]) -> Sequence[Mapping[str, object]]:
+        """Return a row a pair, which is its two items as a JSON array."""
+        orders = {name: answer[name] for name in ("orders", "oversized_orders")}
+        return [
+            pair | orders | {"item": msgspec.json.encode(pair["item"]).decode()} for pair in answer["items"]
+        ]
 
 
 def _read(partial: bytes) -> tuple[int, int, bytes]:

@@ -11,6 +11,15 @@ from operators.rules.rule_spec import Rule
 
 _CONDITIONS = ("when", "unless", "then", "clear")
 _PLACE = re.compile(r"\{(\w+)\}")
+COLUMNS_BEFORE = {
+    "previous": "double",
+    "mean_before": "double",
+    "stddev_before": "double",
+    "median_before": "double",
+    "mad_before": "double",
+    "count_before": "long",
+}
+"""What a rule on results with `before` reads besides: of the windows before the one that it looks at."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +66,7 @@ def compile_rule(
     """
     if rule.metric is not None and rule.metric not in results:
         raise ValueError(f"metric: expected one of {', '.join(sorted(results))}, got {rule.metric!r}")
-    columns = events if rule.metric is None else results[rule.metric]
+    columns = events if rule.metric is None else _of_results(rule, results[rule.metric])
     constants = {name: parameter.value for name, parameter in rule.parameters.items()}
     hidden = sorted(constants.keys() & columns.keys())
     if hidden:
@@ -77,3 +86,12 @@ def compile_rule(
         allowed = ", ".join(sorted([*columns, *constants]))
         raise ValueError(f"text: there is no column {unknown[0]!r}; expected one of: {allowed}")
     return CompiledRule(rule, version, conditions, tuple(sorted(read | (named & columns.keys()))))
+
+
+def _of_results(rule: Rule, columns: Mapping[str, str]) -> Mapping[str, str]:
+    """Return what the rule reads of a metric's results: of windows before only where it says how many."""
+    if rule.before is None:
+        return {name: type_ for name, type_ in columns.items() if name not in COLUMNS_BEFORE}
+    if not COLUMNS_BEFORE.keys() <= columns.keys():
+        raise ValueError(f"before: results of {rule.metric} have no number that windows can be compared by")
+    return columns

@@ -12,6 +12,7 @@ from operators.windows.window_spec import WindowSpec
 
 RULE_NAME = "^[A-Za-z_][A-Za-z0-9_-]{0,63}$"
 _Positive = Annotated[DurationMs, Field(gt=0)]
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
 _ParameterName = Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
 
 
@@ -25,9 +26,9 @@ class Parameter(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    value: float
-    min: float | None = None
-    max: float | None = None
+    value: _Finite
+    min: _Finite | None = None
+    max: _Finite | None = None
     step: Annotated[float, Field(gt=0, le=0.5)] = 0.05
     precision: Annotated[float, Field(gt=0, lt=1)] = 0.8
     stricter: Literal["up", "down"] = "up"
@@ -76,8 +77,8 @@ class Rule(BaseModel):
 
     @model_validator(mode="after")
     def _of_one_kind(self) -> Rule:
-        of_results = {"window", "before", "for_windows", "clear", "absent_for"} & self.model_fields_set
-        of_sequences = {"within", "unless", "then"} & self.model_fields_set
+        of_results = self._given("window", "before", "for_windows", "clear", "absent_for")
+        of_sequences = self._given("within", "unless", "then")
         if self.when is None and self.absent_for is None:
             raise ValueError("when: is missing")
         if self.metric is None and of_results:
@@ -86,9 +87,15 @@ class Rule(BaseModel):
             raise ValueError(f"{_as_written(of_sequences)}: is for rules on events, not on results")
         if self.metric is not None and self.decide is not None:
             raise ValueError("decide: is for rules on events, not on results")
+        if self.when is None and (needs_when := self._given("before", "for_windows", "clear")):
+            raise ValueError(f"{_as_written(needs_when)}: needs when")
         if of_sequences and (self.within is None or (self.unless is None) == (self.then is None)):
             raise ValueError("a sequence needs within, and one of unless and then")
         return self
+
+    def _given(self, *fields: str) -> set[str]:
+        """Return which of these have another value than their default: written out, a rule has them all."""
+        return {name for name in fields if getattr(self, name) != type(self).model_fields[name].default}
 
     @property
     def kind(self) -> Literal["event", "sequence", "result"]:

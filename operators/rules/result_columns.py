@@ -1,0 +1,226 @@
+"""What a rule on results reads: the columns there are, and their values in a result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from operators.ingest.partials import shard_of
+from operators.metric import Metric
+from operators.records import shard_key
+from operators.rules.compiled_rule import COLUMNS_BEFORE
+from operators.rules.rule_spec import Rule
+from operators.windows.slices import SessionWindow, TimeWindow
+
+Window = TimeWindow | SessionWindow
+_OF_WINDOWS = {"window_start_ms": "long", "window_end_ms": "long", "events": "long"}
+_LEAST, _GREATEST = -(2**63), 2**63 - 1
+
+
+class ReadResult(msgspec.Struct):
+    """What is read of every result, whatever its kind.
+
+    Attributes:
+        id: as in the result, and so are all others.
+        key: the values of `by`.
+        window: the window.
+        events: how many events are behind it.
+        revision: rises with every emission of the id.
+        final: whether the window has ended.
+        retracted: whether there is no such window any more.
+    """
+
+    id: str
+    key: dict[str, str | int | float | bool | None]
+    window: dict[str, int | str]
+    events: int
+    revision: int
+    final: bool
+    retracted: bool = False
+
+
+class Row(NamedTuple):
+    """What a rule looks at: a result, or one of the items of a result.
+
+    Attributes:
+        item: the item as JSON; empty bytes where a result has none.
+        key: the key of the result, and the item where there is one.
+        values: of all columns but those of the windows before.
+        number: what is compared with the windows before, NaN for null.
+    """
+
+    item: bytes
+    key: Mapping[str, object]
+    values: Mapping[str, object]
+    number: float
+
+
+class _Head(msgspec.Struct):
+    """What says where a result goes to."""
+
+    metric: str
+    key: dict[str, str | int | float | bool | None]
+    final: bool
+
+
+read_result = msgspec.json.Decoder(ReadResult).decode
+_read_head = msgspec.json.Decoder(_Head).decode
+_read_all = msgspec.json.Decoder(dict[str, object]).decode
+_encode = msgspec.json.encode
+
+
+def result_columns(metric: Metric) -> dict[str, str]:
+    """Return the type of each column that rules on a metric's results read, by name.
+
+    Those of `COLUMNS_BEFORE` are there where its results have a number to compare windows by. A column of
+    `by` is hidden by one of the result that is called the same.
+    """
+    answer = metric.aggregator.columns()
+    before = {} if answer.history is None else COLUMNS_BEFORE
+    return dict(zip(metric.by, metric.key_types, strict=True)) | _OF_WINDOWS | dict(answer.types) | before
+
+
+def windows_of(metric: Metric) -> tuple[Window, ...]:
+    """Return all windows of a metric."""
+    over_time = () if metric.grid is None else metric.grid.windows
+    return (*over_time, *metric.sessions)
+
+
+def window_name(window: Window) -> str:
+    """Return what tells a window from others of the same metric, in keyed state."""
+    return window.name.decode() if isinstance(window, TimeWindow) else f"session/{window.gap_ms}"
+
+
+def window_of(rule: Rule, metric: Metric) -> Window:
+    """Return which window of the metric a rule is on.
+
+    Raises:
+        ValueError: where the metric has no such window, or has several and the rule names none.
+    """
+    windows = windows_of(metric)
+    if rule.window is None:
+        if len(windows) > 1:
+            raise ValueError(
+                f"window: is missing; {metric.name} has {len(windows)} windows, name one of them"
+            )
+        return windows[0]
+    window = rule.window.window()
+    if window not in windows:
+        raise ValueError(f"window: {metric.name} has no such window")
+    return window
+
+
+def is_of(described: Mapping[str, int | str], window: Window) -> bool:
+    """Return whether a window as results describe it is one of these."""
+    if isinstance(window, SessionWindow):
+        return described.get("gap_ms") == window.gap_ms
+    if described.get("size_ms") != window.size_ms:
+        return False
+    every_ms = described.get("every_ms", window.size_ms)
+    return every_ms == window.every_ms and (described["start_ms"] - window.offset_ms) % every_ms == 0
+
+
+class ResultShards:
+    """Spreads results over shards: all windows of a key of a metric go to one.
+
+    Args:
+        metrics: whose results there are.
+    """
+
+    def __init__(self, metrics: Iterable[Metric]) -> None:
+        """Keep their keys."""
+        self._metrics = {metric.name: metric for metric in metrics}
+
+    def of(self, line: bytes) -> str | None:
+        """Return the shard of a result; None for one of a window that has not ended."""
+        head = _read_head(line)
+        if not head.final:
+            return None
+        metric = self._metrics[head.metric]
+        return shard_key(metric.name, shard_of(_key(metric, head.key), metric.shards))
+
+
+class ResultRows:
+    """Takes results of one metric apart.
+
+    Args:
+        metric: the metric.
+    """
+
+    def __init__(self, metric: Metric) -> None:
+        """Keep what its answers look like."""
+        self._metric, self._answer = metric, metric.aggregator.columns()
+        self.types = result_columns(metric)
+
+    def key(self, result: ReadResult) -> bytes:
+        """Return the values of `by` as a canonical JSON array."""
+        return _key(self._metric, result.key)
+
+    def rows(self, line: bytes, result: ReadResult) -> Iterator[Row]:
+        """Yield what rules look at.
+
+        Args:
+            line: the result.
+            result: the same, read.
+        """
+        window = result.window
+        common = result.key | {
+            "window_start_ms": window["start_ms"],
+            "window_end_ms": window["end_ms"],
+            "events": result.events,
+        }
+        named = self._answer.item
+        for row in self._metric.aggregator.rows(_read_all(line)):
+            values = common | {name: _fitting(row[name], type_) for name, type_ in self._answer.types.items()}
+            compared = None if self._answer.history is None else values[self._answer.history]
+            number = float("nan") if compared is None else float(compared)
+            if named is None:
+                yield Row(b"", result.key, values, number)
+            else:
+                yield Row(_encode(row[named]), result.key | {named: row[named]}, values, number)
+
+
+def before_values(numbers: np.ndarray) -> dict[str, float | int | None]:
+    """Return the values of `COLUMNS_BEFORE`.
+
+    Args:
+        numbers: of the windows before, in their order, `(n,) float64`, NaN where there was none.
+
+    Returns:
+        `mean_before` and so on of those that are numbers, `previous` of the window just before; null where
+        there is no such number. `stddev_before` is that of the population, `mad_before` the median of the
+        distances from the median.
+    """
+    known = numbers[~np.isnan(numbers)]
+    told: dict[str, float | int | None] = dict.fromkeys(COLUMNS_BEFORE)
+    told["count_before"] = len(known)
+    if len(known):
+        with np.errstate(over="ignore", invalid="ignore"):
+            median = np.median(known)
+            found = {
+                "previous": numbers[-1],
+                "mean_before": known.mean(),
+                "stddev_before": known.std(),
+                "median_before": median,
+                "mad_before": np.median(np.abs(known - median)),
+            }
+        told |= {name: float(value) for name, value in found.items() if np.isfinite(value)}
+    return told
+
+
+def _key(metric: Metric, key: Mapping[str, object]) -> bytes:
+    return _encode([key[name] for name in metric.by])
+
+
+def _fitting(value: object, type_: str) -> object:
+    """Return a value of JSON as one of the column's type; null where it is none."""
+    if value is None:
+        return None
+    if type_ == "double":
+        return float(value)
+    if type_ == "long":
+        return value if _LEAST <= value <= _GREATEST else None
+    return value
