@@ -11,13 +11,15 @@ from pyflink.table.types import _to_java_data_type as java_type
 from pyflink.table.udf import udf
 
 from flink_job import uids
+from flink_job.pipeline.spec import ALERTS, AUDIT, DEAD_LETTERS, DECISIONS, Pipeline
 from flink_job.pipeline.spec import ENRICHED as ENRICHED_OUTPUT
 from flink_job.pipeline.spec import FIRST_SEEN as FIRST_SEEN_OUTPUT
 from flink_job.pipeline.spec import SIMILAR as SIMILAR_OUTPUT
-from flink_job.pipeline.spec import Pipeline
+from flink_job.rules_graph import delivered, rules_graph
 from flink_job.similar_graph import similar_graph
 from flink_job.sinks.sink import Sink
 from flink_job.sources.source import Source
+from operators.alerts.delivery_function import DEAD_LETTERS as DEAD_LETTERS_TAG
 from operators.enrich.enrich_function import EnrichFunction, RunningFunction
 from operators.first_seen.first_seen_function import FIRST_SEEN, FirstSeenFunction
 from operators.gather.gather_function import GATHER_LATE, GatherFunction
@@ -27,6 +29,7 @@ from operators.ingest.ingest_function import (
     GATHER,
     RECORD_TYPE,
     REJECTS,
+    RULES,
     SEEN,
     SIMILAR,
     TOTALS,
@@ -34,6 +37,8 @@ from operators.ingest.ingest_function import (
     IngestFunction,
 )
 from operators.parsing import FormatSpec
+from operators.rules.keeper_function import AUDIT as AUDIT_TAG
+from operators.rules.rules_function import DECISIONS as DECISIONS_TAG
 from operators.windows.window_function import LATE, WindowFunction
 
 _ALL = "all"
@@ -100,6 +105,20 @@ def build(
             totals = totals.union(checked.get_side_output(TOTALS))
         answers = _lines(similar.blocks, uids.SIMILAR_LINES, t_env)
         sinks[SIMILAR_OUTPUT].attach(answers, uids.ANSWERS)
+    if ALERTS in sinks:
+        events = _by_shard(records.get_side_output(RULES))
+        rules = rules_graph(pipeline, events, results, source.bounded, env, t_env)
+        if rules.keeper is not None:
+            rejects = rejects.union(rules.keeper.get_side_output(REJECTS))
+            totals = totals.union(rules.keeper.get_side_output(TOTALS))
+        sinks[ALERTS].attach(rules.alerts, uids.ALERTS)
+        if DECISIONS in sinks:
+            sinks[DECISIONS].attach(rules.events.get_side_output(DECISIONS_TAG), uids.DECISIONS)
+        if AUDIT in sinks:
+            sinks[AUDIT].attach(rules.keeper.get_side_output(AUDIT_TAG), uids.AUDIT)
+        if DEAD_LETTERS in sinks:
+            told = delivered(pipeline, pipeline.alerts, rules.alerts)
+            sinks[DEAD_LETTERS].attach(told.get_side_output(DEAD_LETTERS_TAG), uids.DEAD_LETTERS)
     sinks["rejects"].attach(rejects, uids.REJECTS)
     if "totals" in sinks:
         sinks["totals"].attach(totals, uids.TOTALS)

@@ -10,7 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from operators.durations import DurationMs
 from operators.enrich.enrich_spec import EnrichSpec
 from operators.events.event import EventSpec
+from operators.expressions import Expression
 from operators.metric import Metric, MetricSpec, resolve_metric
+from operators.rules.compiled_rule import CompiledRule
+from operators.rules.feature_spec import FeaturesSpec
+from operators.rules.readable import Readable
+from operators.rules.resolved import Features, resolve_decide, resolve_features
+from operators.rules.rule_spec import FIRST_VERSION, DecideSpec, Rule
 from operators.similar.answerer import Answerer, resolve_similar
 from operators.similar.similar_spec import SimilarSpec
 
@@ -26,13 +32,19 @@ class Plan(BaseModel):
     metrics: Annotated[tuple[MetricSpec, ...], Field(min_length=1)]
     enrich: EnrichSpec | None = None
     similar: tuple[SimilarSpec, ...] = ()
+    features: FeaturesSpec | None = None
+    rules: tuple[Rule, ...] = ()
+    decide: DecideSpec | None = None
 
     @model_validator(mode="after")
     def _metrics_fit_the_event(self) -> Plan:
         _expect_different("metrics", [metric.name for metric in self.metrics])
         _expect_different("similar", [entry.name for entry in self.similar])
         self.resolved_metrics()
+        _expect_different("rules", [rule.name for rule in self.rules])
         self.resolved_similar()
+        self.resolved_rules()
+        self.answered()
         self.event_with_checks()
         if self.enrich is not None:
             _named("enrich", lambda: self.enrich.condition(self.event.column_types()))
@@ -56,6 +68,31 @@ class Plan(BaseModel):
             _named(f"similar.{spec.name}", lambda spec=spec: resolve_similar(spec, columns))
             for spec in self.similar
         )
+
+    def resolved_features(self) -> Features | None:
+        """Return what rules may know of the past, checked against the columns; None for nothing."""
+        if self.features is None:
+            return None
+        return _named("features", lambda: resolve_features(self.features, self.event.column_types()))
+
+    def readable(self) -> Readable:
+        """Return what rules may read, and so which rules there can be."""
+        features = self.resolved_features()
+        return Readable({} if features is None else features.types, self.resolved_metrics())
+
+    def resolved_rules(self) -> tuple[CompiledRule, ...]:
+        """Return the rules, checked against the columns, features and results."""
+        readable = self.readable()
+        return tuple(
+            _named(f"rules.{rule.name}", lambda rule=rule: readable.compile(rule, FIRST_VERSION))
+            for rule in self.rules
+        )
+
+    def answered(self) -> Expression | None:
+        """Return for which events there are decisions, where there are any; None for all."""
+        if self.decide is None:
+            return None
+        return resolve_decide(self.decide, self.resolved_features())
 
     def event_with_checks(self) -> EventSpec:
         """Return the event section with what the metrics demand of an event added to its checks."""

@@ -174,18 +174,25 @@ class SimilarRecord(msgspec.Struct, array_like=True, tag="similar1"):
 class RuleRecord(msgspec.Struct, array_like=True, tag="rule1"):
     """The events of one batch that rules see and whose entities are of one shard, in their order.
 
+    Records may be of a few events each, so their columns are lists: these are read in microseconds.
+
     Attributes:
-        frame: the events, an Arrow IPC stream.
+        columns: the values of each column that rules may read, in the order in which the plan has them.
         entities: the different entities.
         owners: the number of each event's entity, i32 little-endian; no event is without one.
         times: the time of each event in milliseconds, i64 little-endian.
+        counts: for each feature with a condition, in the order of features, whether each event counts for it,
+            a byte each, 0 or 1.
+        answers: whether each event is to be answered, a byte each, 0 or 1.
         positions: where each event is from, a JSON object.
     """
 
-    frame: bytes
+    columns: list[list[str | int | float | bool | None]]
     entities: list[str | int | float | bool]
     owners: bytes
     times: bytes
+    counts: list[bytes]
+    answers: bytes
     positions: list[bytes]
 
 
@@ -244,7 +251,7 @@ decode_seen = msgspec.msgpack.Decoder(SeenRecord).decode
 decode_enrich = msgspec.msgpack.Decoder(EnrichRecord).decode
 decode_annotated = msgspec.msgpack.Decoder(AnnotatedRecord).decode
 decode_similar = msgspec.msgpack.Decoder(SimilarRecord).decode
-decode_rule_record = msgspec.msgpack.Decoder(RuleRecord).decode
+decode_rule_record = msgspec.msgpack.Decoder(RuleRecord | Beat).decode
 decode_rule_change = msgspec.msgpack.Decoder(RuleChange).decode
 decode_item = msgspec.msgpack.Decoder(ItemRecord).decode
 decode_envelope = msgspec.msgpack.Decoder(Envelope).decode

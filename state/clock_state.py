@@ -10,6 +10,7 @@ Times are big-endian with the sign bit flipped, so that RocksDB's order is the o
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 MIN_TIME_MS = -(2**63)
@@ -29,6 +30,13 @@ class ByteMap(Protocol):
 
     def remove(self, key: bytes) -> None:
         """Forget a value."""
+
+
+class EntryMap(ByteMap, Protocol):
+    """The same where all entries are read, once after a start."""
+
+    def items(self) -> Iterable[tuple[bytes, bytes]]:
+        """Return all entries."""
 
 
 class ClockState:

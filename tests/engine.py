@@ -68,6 +68,9 @@ class ShardedMap:
     def remove(self, key: bytes) -> None:
         self.shards[self.shard].pop(key, None)
 
+    def items(self) -> list[tuple[bytes, bytes]]:
+        return list(self.shards[self.shard].items())
+
 
 @dataclass
 class Snapshot:

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 import polars as pl
 
+from operators.expressions.necessary import Alternatives, alternatives
 from operators.expressions.parser import parse
 from operators.expressions.syntax import ExpressionError, Refusal
 from operators.expressions.translate import translate
@@ -28,6 +29,8 @@ class Expression:
         """string, long, double, bool, or list for the bare name of a multi-valued column."""
         self.columns = frozenset(_names(typed))
         """The columns it reads."""
+        self.necessary: Alternatives = alternatives(typed) if self.type == "bool" else ((),)
+        """Of a condition: what must hold of the columns of events for one of which it is true."""
         self._expr = translate(typed)
 
     def polars(self) -> pl.Expr:

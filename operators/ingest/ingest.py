@@ -19,6 +19,9 @@ from operators.metric import Metric
 from operators.parsing import Format, make_parser
 from operators.plan import Plan
 from operators.records import Beat, Envelope, encode, shard_key
+from operators.rules.resolved import Features
+from operators.rules.rule_records import STREAM as RULES_STREAM
+from operators.rules.rule_records import RuleRecords
 from operators.similar.similar_records import SimilarRecords
 
 _encode_json = msgspec.json.encode
@@ -51,12 +54,20 @@ class Ingest:
         self._metrics = [_records_of(metric, tell_first_seen) for metric in metrics]
         self._enrich = None if plan.enrich is None else EnrichRecords(plan.enrich, event.column_types())
         self._similar = [SimilarRecords(answerer) for answerer in plan.resolved_similar()]
+        features = plan.resolved_features()
+        self._rules = None if features is None else RuleRecords(features, plan.answered())
         self._watermarks = PartitionWatermarks(
             event.out_of_orderness,
             event.idle_timeout,
             None if afresh else event.out_of_orderness + max(m.lateness_ms for m in metrics),
         )
-        self._beats = list(_beats(metrics))
+        # Rules follow the watermark by timers alone; only a silence they cannot notice without being told.
+        told = features if event.on_idle == "advance" else None
+        self._beats = [
+            (shard_key(stream, shard), encode(Beat()))
+            for stream, shards in _beaten(metrics, told)
+            for shard in range(shards)
+        ]
         self._beat_every_ms = event.idle_timeout // 4 if event.on_idle == "advance" else None
         self._beaten_ms: int | None = None
 
@@ -89,6 +100,8 @@ class Ingest:
             records.extend(self._enrich.records(batch))
         for similar in self._similar:
             records.extend(similar.records(batch, raw.position))
+        if self._rules is not None:
+            records.extend(self._rules.records(batch, raw.position))
         rejects = [_reject(source, r.row, r.index, r.reason, r.detail) for r in parsed.rejects]
         for refused in prepared.rejected:
             number = None if parsed.index is None else int(parsed.index[refused.row])
@@ -146,16 +159,17 @@ def _records_of(metric: Metric, tell_first_seen: bool) -> MetricPartials | SeenR
     return MetricPartials(metric) if metric.seen is None else SeenRecords(metric, tell_first_seen)
 
 
-def _beats(metrics: tuple[Metric, ...]) -> Iterator[tuple[str, bytes]]:
-    beat = encode(Beat())
+def _beaten(metrics: tuple[Metric, ...], features: Features | None) -> Iterator[tuple[str, int]]:
+    """Yield the streams that are told that the source is alive, and how many shards each has."""
     for metric in metrics:
-        streams = [(metric.name, metric.shards)] if metric.grid is not None else []
-        streams += [(session_stream(metric, window), metric.shards) for window in metric.sessions]
+        if metric.grid is not None:
+            yield metric.name, metric.shards
+        for window in metric.sessions:
+            yield session_stream(metric, window), metric.shards
         if metric.gather is not None:
-            streams.append((gather_stream(metric), metric.gather.shards))
-        for stream, shards in streams:
-            for shard in range(shards):
-                yield shard_key(stream, shard), beat
+            yield gather_stream(metric), metric.gather.shards
+    if features is not None:
+        yield RULES_STREAM, features.spec.shards
 
 
 def _newest(source: SourceBatch, rows: np.ndarray, time_ms: np.ndarray) -> dict[str, int]:

@@ -30,6 +30,7 @@ from operators.ingest.source_batch import Reader
 from operators.parsing import FormatSpec
 from operators.plan import Plan
 from operators.records import decode_envelope, decode_reason, encode, stream_of
+from operators.rules.rule_records import is_rules_stream
 from operators.similar.answerer import is_similar_stream
 
 ENVELOPE_TYPE = DataTypes.ROW(
@@ -40,6 +41,7 @@ SEEN = OutputTag("seen", RECORD_TYPE)
 ENRICH = OutputTag("enrich", RECORD_TYPE)
 GATHER = OutputTag("gather", RECORD_TYPE)
 SIMILAR = OutputTag("similar", RECORD_TYPE)
+RULES = OutputTag("rules", RECORD_TYPE)
 REJECTS = OutputTag("rejects", Types.STRING())
 TOTALS = OutputTag("totals", Types.STRING())
 _FIRST_START_MS = 60_000
@@ -104,9 +106,9 @@ class Explode(ProcessFunction):
     """Unpacks envelopes: records for the window operator, rejects in the side output `REJECTS`.
 
     Records for the first-seen operator are in the side output `SEEN`, those to be gathered first in `GATHER`,
-    those to be enriched in `ENRICH`, and questions for similar items in `SIMILAR`. How many events each
-    envelope is of, and how many were rejected for which reason, goes to the side output `TOTALS` as a JSON
-    object.
+    those to be enriched in `ENRICH`, questions for similar items in `SIMILAR`, and events that rules see in
+    `RULES`. How many events each envelope is of, and how many were rejected for which reason, goes to the
+    side output `TOTALS` as a JSON object.
     """
 
     def open(self, runtime_context: RuntimeContext) -> None:
@@ -131,6 +133,8 @@ class Explode(ProcessFunction):
                 yield ENRICH, Row(key, record)
             elif is_similar_stream(stream):
                 yield SIMILAR, Row(key, record)
+            elif is_rules_stream(stream):
+                yield RULES, Row(key, record)
             else:
                 yield Row(key, record)
 

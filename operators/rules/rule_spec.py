@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from operators.durations import DurationMs
 from operators.windows.window_spec import WindowSpec
 
+FIRST_VERSION = 1
+"""The version of a rule as the pipeline file has it."""
 RULE_NAME = "^[A-Za-z_][A-Za-z0-9_-]{0,63}$"
 _Positive = Annotated[DurationMs, Field(gt=0)]
-_Finite = Annotated[float, Field(allow_inf_nan=False)]
 _ParameterName = Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
 
 
@@ -26,9 +27,9 @@ class Parameter(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    value: _Finite
-    min: _Finite | None = None
-    max: _Finite | None = None
+    value: FiniteFloat
+    min: FiniteFloat | None = None
+    max: FiniteFloat | None = None
     step: Annotated[float, Field(gt=0, le=0.5)] = 0.05
     precision: Annotated[float, Field(gt=0, lt=1)] = 0.8
     stricter: Literal["up", "down"] = "up"

@@ -1,0 +1,119 @@
+"""Alerts by mail, in plain text.
+
+A mail goes to all of its receivers in one go. Where the server takes some of their addresses and not others,
+those it takes get the mail, and the alerts are dead letters besides, so that somebody hears of it.
+"""
+
+from __future__ import annotations
+
+import smtplib
+import ssl
+import time
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import formatdate
+
+from operators.alerts.alert_spec import EmailSpec
+from operators.alerts.channel import Clock, Message, Outcome
+from operators.alerts.told import Told, written_time, written_value
+
+_PORTS = {"none": 25, "starttls": 587, "tls": 465}
+_NAMED = 3
+_MORE_SEVERE = ("info", "warning", "critical")
+
+
+class Email:
+    """Sends messages by mail, each over a connection of its own.
+
+    Args:
+        spec: its options.
+        clock: the wall clock.
+    """
+
+    def __init__(self, spec: EmailSpec, clock: Clock = time.time) -> None:
+        """Connect to nothing yet."""
+        self._spec, self._clock = spec, clock
+        self._trust = ssl.create_default_context(cafile=spec.ca_file)
+
+    def send(self, message: Message) -> Outcome:
+        """Send a message and wait until the server has it."""
+        try:
+            return self._send(mail(message, self._spec.sender, self._spec.to, self._clock()))
+        except smtplib.SMTPRecipientsRefused as problem:
+            return _answered(max(code for code, _ in problem.recipients.values()))
+        except smtplib.SMTPResponseException as problem:
+            return _answered(problem.smtp_code)
+        except smtplib.SMTPNotSupportedError:
+            return Outcome("refused", "the server cannot do what the channel's options ask for")
+        except TimeoutError:
+            return Outcome("retry", "timed out")
+        except (smtplib.SMTPException, OSError) as problem:
+            return Outcome("retry", f"no answer: {type(problem).__name__}")
+
+    def _send(self, letter: EmailMessage) -> Outcome:
+        spec = self._spec
+        address = spec.host, spec.port or _PORTS[spec.security]
+        timeout_s = spec.timeout / 1000
+        if spec.security == "tls":
+            server = smtplib.SMTP_SSL(*address, timeout=timeout_s, context=self._trust)
+        else:
+            server = smtplib.SMTP(*address, timeout=timeout_s)
+        try:
+            if spec.security == "starttls":
+                server.starttls(context=self._trust)
+            if spec.user is not None and spec.password is not None:
+                server.login(spec.user, spec.password.get_secret_value())
+            refused = server.send_message(letter)
+        finally:
+            server.close()  # no goodbye: what the server has, it has, and it may hang
+        if not refused:
+            return Outcome("accepted")
+        told = ", ".join(f"{address} ({code})" for address, (code, _) in sorted(refused.items()))
+        return Outcome("accepted", f"not taken for {told}")
+
+
+def mail(message: Message, sender: str, receivers: tuple[str, ...], now_s: float) -> EmailMessage:
+    """Return the mail of a message.
+
+    Args:
+        message: the alerts.
+        sender: whom it is from.
+        receivers: whom it is to.
+        now_s: the wall clock.
+    """
+    letter = EmailMessage(SMTP)
+    letter["From"], letter["To"] = sender, ", ".join(receivers)
+    letter["Date"] = formatdate(now_s)
+    letter["Message-ID"] = f"<{message.key}@{sender.rpartition('@')[2]}>"
+    letter["Auto-Submitted"] = "auto-generated"
+    letter["Subject"] = _subject(message)
+    letter.set_content("\n\n".join(_paragraph(alert.told) for alert in message.alerts) + "\n")
+    return letter
+
+
+def _subject(message: Message) -> str:
+    real = [alert.told for alert in message.real()]
+    named = sorted({alert.told.rule for alert in message.alerts})
+    rules = ", ".join(named[:_NAMED]) + (f" and {len(named) - _NAMED} more" if len(named) > _NAMED else "")
+    if not real:
+        return f"{rules}: {sum(message.suppressed().values())} more alerts"
+    severity = max((told.severity for told in real), key=_MORE_SEVERE.index)
+    resolved = sum(told.status == "resolved" for told in real)
+    counts = ((len(real) - resolved, "firing"), (resolved, "resolved"))
+    told = ", ".join(f"{count} {status}" for count, status in counts if count)
+    return f"[{severity}] {rules}: {told}"
+
+
+def _paragraph(told: Told) -> str:
+    if told.status == "suppressed":
+        between = f"between {written_time(told.from_ms)} and {written_time(told.to_ms)}"
+        return f"{told.rule}: {told.suppressed} more alerts {between} were not sent."
+    lines = [f"{told.rule} ({told.severity}) {told.status}: {told.text or ''}".rstrip(": ")]
+    lines += [f"  {name}: {written_value(value)}" for name, value in (told.key | told.values).items()]
+    if told.event_time_ms is not None:
+        lines.append(f"  event time: {written_time(told.event_time_ms)}")
+    return "\n".join([*lines, f"  raised: {written_time(told.raised_ms)}", f"  alert: {told.id}"])
+
+
+def _answered(code: int) -> Outcome:
+    return Outcome("refused" if code >= 500 else "retry", f"SMTP {code}")

@@ -1,0 +1,116 @@
+"""Rules on events and on sequences in Flink: gives the runner its state, timers and clock."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+from pyflink.common import Row, Types
+from pyflink.datastream import (
+    KeyedBroadcastProcessFunction,
+    OutputTag,
+    RuntimeContext,
+    TimeDomain,
+    TimerService,
+)
+
+from operators.plan import Plan
+from operators.records import RuleChange, decode_rule_change, decode_rule_record
+from operators.rules.gauges import RulesGauges
+from operators.rules.rules_runner import Alert, Outputs, RulesRunner
+from operators.windows.flink_timers import FlinkTimers
+from operators.windows.runner import Clock
+from operators.windows.silence import Silence
+from state import descriptors
+from state.clock_state import ClockState
+from state.history_state import HistoryState
+
+DECISIONS = OutputTag("decisions", Types.STRING())
+_log = logging.getLogger(__name__)
+
+
+class RulesFunction(KeyedBroadcastProcessFunction):
+    """Evaluates rules on the events of each shard of entities; keyed by the shard.
+
+    Alerts come out as JSON text, decisions in the side output `DECISIONS`. Changes of rules are broadcast and
+    kept in broadcast state, so that they are in force again after a restart.
+
+    Args:
+        plan_json: the plan, as JSON; it has `features`.
+        kept: whether rules can change while the job runs; without, they are as the plan has them, whatever
+            they were in a former life of the job.
+    """
+
+    def __init__(self, plan_json: str, kept: bool) -> None:
+        """Keep what is shipped to the workers."""
+        self._plan_json, self._kept, self._restored = plan_json, kept, False
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        """Compile the rules of the pipeline file and wrap the state."""
+        plan = Plan.model_validate_json(self._plan_json)
+        event = plan.event
+        self._timers, self._restored = FlinkTimers(), False
+        self._runner = RulesRunner(
+            plan.name,
+            plan.resolved_features(),
+            plan.decide is not None,
+            plan.resolved_rules(),
+            HistoryState(runtime_context.get_map_state(descriptors.HISTORIES)),
+            ClockState(runtime_context.get_map_state(descriptors.CLOCK)),
+            self._timers,
+            Silence(event.idle_timeout if event.on_idle == "advance" else None, event.out_of_orderness),
+        )
+        self._gauges = RulesGauges(runtime_context.get_metrics_group(), self._runner)
+
+    def process_element(self, value: Row, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext) -> Iterator:
+        """Take the events of one record."""
+        self._restore(ctx)
+        shard = ctx.get_current_key()
+        clock = self._turn_to(shard, ctx.timer_service())
+        yield from _emit(self._runner.on_record(shard, decode_rule_record(value[1]), clock))
+        self._gauges.update()
+
+    def process_broadcast_element(self, value: bytes, ctx: KeyedBroadcastProcessFunction.Context) -> Iterator:
+        """Take one change of a rule."""
+        self._restore(ctx)
+        change = decode_rule_change(value)
+        if self._change(change, restored=False):
+            # What was taken away stays there too, or an older version could come back.
+            ctx.get_broadcast_state(descriptors.RULE_CHANGES).put(change.name.encode(), bytes(value))
+        return iter(())
+
+    def on_timer(self, timestamp: int, ctx: KeyedBroadcastProcessFunction.OnTimerContext) -> Iterator:
+        """Do what is due."""
+        self._restore(ctx)
+        shard = ctx.get_current_key()
+        clock = self._turn_to(shard, ctx.timer_service())
+        if ctx.time_domain() == TimeDomain.EVENT_TIME:
+            yield from _emit(self._runner.on_event_time(shard, timestamp, clock))
+        else:
+            yield from _emit(self._runner.on_processing_time(shard, timestamp, clock))
+
+    def _restore(self, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext) -> None:
+        """Put the rules of broadcast state in force, before the first element: earlier there is no access."""
+        if self._kept and not self._restored:
+            for _, change in ctx.get_broadcast_state(descriptors.RULE_CHANGES).items():
+                self._change(decode_rule_change(change), restored=True)
+            self._restored = True
+
+    def _change(self, change: RuleChange, restored: bool) -> bool:
+        is_news = self._runner.change(change, restored)
+        problem = self._runner.rules.unusable.get(change.name)
+        if is_news and problem is not None:
+            _log.warning("rule %s, version %d, is not in force: %s", change.name, change.version, problem)
+        return is_news
+
+    def _turn_to(self, key: str, service: TimerService) -> Clock:
+        self._timers.turn_to(key, service)
+        return Clock(service.current_watermark(), service.current_processing_time())
+
+
+def _emit(outputs: Outputs) -> Iterator:
+    for output in outputs:
+        if isinstance(output, Alert):
+            yield output.text.decode()
+        else:
+            yield DECISIONS, output.text.decode()

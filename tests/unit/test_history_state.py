@@ -1,0 +1,72 @@
+"""What is remembered of entities, as bytes: all of it comes back, and nothing else is taken for it."""
+
+from __future__ import annotations
+
+import pytest
+from engine import ShardedMap
+
+from sketches.errors import BadData
+from state.clock_state import END_OF_TIME_MS
+from state.history_state import (
+    EVERYONE,
+    Counted,
+    Different,
+    History,
+    HistoryState,
+    Last,
+    Moments,
+    Pending,
+    Place,
+    Summed,
+    read_history,
+    times_of,
+    write_history,
+)
+
+
+def full() -> History:
+    features = {
+        "c": Counted({1: 2, 2**40: 3}), "s": Summed({-5: 1.5}), "d": Different({-(2**63): 7}, {3: 4}),
+        "l": Last(9, "é"), "l2": Last(None, True), "m": Moments(3, 1.25, 0.5), "p": Place(4, 52.5, 13.4),
+    }  # fmt: skip
+    pending = {"r": Pending(10, 30, b'"id"', b"{}"), "q": Pending(5, 20, b"1", b'{"a":1}')}
+    return History(42, features, pending)
+
+
+def test_a_history_comes_back_as_it_was() -> None:
+    for history in (full(), History(), History(-7, {"c": Counted()})):
+        assert read_history(write_history(history)) == history
+
+
+def test_the_two_times_are_read_without_the_rest() -> None:
+    assert times_of(write_history(full())) == (42, 20)
+    assert times_of(write_history(History(-7))) == (-7, END_OF_TIME_MS)
+
+
+def test_bytes_that_are_cut_short_too_long_or_of_another_version_are_refused() -> None:
+    data = write_history(full())
+    for length in range(len(data)):
+        with pytest.raises(BadData):
+            read_history(data[:length])
+    for wrong in (data + b"\0", data[:3] + b"\x02" + data[4:], b"SPR\x01" + data[4:]):
+        with pytest.raises(BadData):
+            read_history(wrong)
+
+
+def test_histories_of_a_shard_are_read_once_and_written_at_once() -> None:
+    held = ShardedMap()
+    state = HistoryState(held)
+    for shard, name in (("one", b'"a"'), ("two", b'"b"')):
+        held.shard = shard
+        state.write(shard, name, full())
+        state.write(shard, EVERYONE, History(1))
+    assert state.entities() == 2
+    assert state.read("two", b'"a"') == History()
+    again = HistoryState(held)
+    held.shard = "one"
+    assert again.read("one", b'"a"') == full()
+    assert list(again.times("one")) == [(b'"a"', 42, 20)]
+    assert held.reads == 0, "never one by one"
+    again.remove("one", b'"a"')
+    assert held.items() == [(EVERYONE, write_history(History(1)))]
+    assert again.state_bytes["one"] == len(EVERYONE) + len(write_history(History(1)))
