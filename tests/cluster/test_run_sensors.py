@@ -12,7 +12,7 @@ from cluster_runs import Finished, run_pipeline, shipped_pipeline
 from exact_answers import compare
 from numenta import DAY_MS, HOUR_MS, drifts, in_one_stream, read_series, window_means, write_csv
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(840)]
 
 # Found, labelled, false: what the rule gives where it is run by itself.
 DRIFT = {
