@@ -316,7 +316,7 @@ def test_every_field_of_a_result_is_in_the_table_of_fields(shop_results: list[di
 
 
 def test_the_reject_in_the_readme_is_what_its_payload_becomes(tmp_path: Path) -> None:
-    (example,) = [block for block in map(json.loads, blocks(README, "json")) if "payload" in block and "reason" in block]
+    (example,) = [b for b in map(json.loads, blocks(README, "json")) if {"payload", "reason"} <= b.keys()]
     engine = Engine(json.loads(loaded("clicks", tmp_path).plan_json()))
     engine.send_raw(example["payload"].encode())
     (real,) = engine.rejects
