@@ -102,7 +102,7 @@ class Operator:
 
 
 def test_alerts_decisions_and_deadlines_come_out_and_gauges_tell_them() -> None:
-    job = Operator(plan({"events_seen": {"kind": "count", "within": "1m"}}, LARGE, UNPAID, decide={}))
+    job = Operator(plan({"events": {"kind": "count", "within": "1m"}}, LARGE, UNPAID, decide={}))
     job.send({"card": "a", "amount": 500.0, "t": 0}, {"card": "b", "shop": "order", "t": 0})
     assert [alert["rule"] for alert in job.alerts] == ["large"]
     assert sorted(decision["decision"] for decision in job.decisions) == ["approve", "review"]
@@ -112,7 +112,7 @@ def test_alerts_decisions_and_deadlines_come_out_and_gauges_tell_them() -> None:
     told = job.context.group.read()
     assert told.pop("rules/history_state_bytes") > 100
     assert told == {
-        "rules/events": 3, "rules/decisions": 3, "rules/entities": 3, "rules/rules_in_force": 2,
+        "rules/events_seen": 3, "rules/decisions": 3, "rules/entities": 3, "rules/rules_in_force": 2,
         "rules/rules_unusable": 0, "rules/rule=large/alerts": 1, "rules/rule=unpaid/alerts": 1,
     }  # fmt: skip
 
