@@ -11,10 +11,12 @@ from pyflink.table.types import _to_java_data_type as java_type
 from pyflink.table.udf import udf
 
 from flink_job import uids
+from flink_job.delivery_graph import deliver
+from flink_job.pipeline.spec import ALERTS, AUDIT, DEAD_LETTERS, DECISIONS, Pipeline
 from flink_job.pipeline.spec import ENRICHED as ENRICHED_OUTPUT
 from flink_job.pipeline.spec import FIRST_SEEN as FIRST_SEEN_OUTPUT
 from flink_job.pipeline.spec import SIMILAR as SIMILAR_OUTPUT
-from flink_job.pipeline.spec import Pipeline
+from flink_job.rules_graph import rules_graph
 from flink_job.similar_graph import similar_graph
 from flink_job.sinks.sink import Sink
 from flink_job.sources.source import Source
@@ -27,6 +29,7 @@ from operators.ingest.ingest_function import (
     GATHER,
     RECORD_TYPE,
     REJECTS,
+    RULES,
     SEEN,
     SIMILAR,
     TOTALS,
@@ -34,6 +37,8 @@ from operators.ingest.ingest_function import (
     IngestFunction,
 )
 from operators.parsing import FormatSpec
+from operators.rules.keeper_function import AUDIT as AUDIT_TAG
+from operators.rules.rules_function import DECISIONS as DECISIONS_TAG
 from operators.windows.window_function import LATE, WindowFunction
 
 _ALL = "all"
@@ -91,7 +96,8 @@ def build(
     sinks["late"].attach(late, uids.LATE)
     rejects, totals = records.get_side_output(REJECTS), records.get_side_output(TOTALS)
     if pipeline.enrich is not None:
-        sinks[ENRICHED_OUTPUT].attach(_enriched(pipeline, records, t_env), uids.ENRICHED)
+        sink = sinks[ENRICHED_OUTPUT]
+        sink.attach(_enriched(pipeline, records, sink.takes_keys, t_env), uids.ENRICHED)
     if pipeline.similar:
         questions = _by_shard(records.get_side_output(SIMILAR))
         similar = similar_graph(pipeline, questions, source.bounded, env, t_env)
@@ -100,12 +106,28 @@ def build(
             totals = totals.union(checked.get_side_output(TOTALS))
         answers = _lines(similar.blocks, uids.SIMILAR_LINES, t_env)
         sinks[SIMILAR_OUTPUT].attach(answers, uids.ANSWERS)
+    if ALERTS in sinks:
+        events = _by_shard(records.get_side_output(RULES))
+        rules = rules_graph(pipeline, events, results, source.bounded, env, t_env)
+        if rules.keeper is not None:
+            rejects = rejects.union(rules.keeper.get_side_output(REJECTS))
+            totals = totals.union(rules.keeper.get_side_output(TOTALS))
+        sinks[ALERTS].attach(rules.alerts, uids.ALERTS)
+        if DECISIONS in sinks:
+            sinks[DECISIONS].attach(rules.events.get_side_output(DECISIONS_TAG), uids.DECISIONS)
+        if AUDIT in sinks:
+            sinks[AUDIT].attach(rules.keeper.get_side_output(AUDIT_TAG), uids.AUDIT)
+        if DEAD_LETTERS in sinks:
+            dead = deliver(rules.alerts, pipeline.alerts, pipeline.name)
+            sinks[DEAD_LETTERS].attach(dead, uids.DEAD_LETTERS)
     sinks["rejects"].attach(rejects, uids.REJECTS)
     if "totals" in sinks:
         sinks["totals"].attach(totals, uids.TOTALS)
 
 
-def _enriched(pipeline: Pipeline, records: DataStream, t_env: StreamTableEnvironment) -> DataStream:
+def _enriched(
+    pipeline: Pipeline, records: DataStream, with_keys: bool, t_env: StreamTableEnvironment
+) -> DataStream:
     """Return the stream of enriched events as JSON lines.
 
     Up to the last step events travel a record at a time, in columns and then as a block of lines, which the
@@ -114,7 +136,7 @@ def _enriched(pipeline: Pipeline, records: DataStream, t_env: StreamTableEnviron
     plan = pipeline.plan_json()
     annotated = records.get_side_output(ENRICH).key_by(lambda _: _ALL, key_type=Types.STRING())
     annotated = annotated.process(RunningFunction(plan), RECORD_TYPE).uid(uids.RUNNING).name("running")
-    blocks = _by_shard(annotated).process(EnrichFunction(plan), Types.STRING())
+    blocks = _by_shard(annotated).process(EnrichFunction(plan, with_keys), Types.STRING())
     blocks = blocks.uid(uids.ENRICH).name("enrich")
     return _lines(blocks, uids.ENRICHED_LINES, t_env)
 

@@ -14,8 +14,9 @@ from operators.expressions import Expression
 from operators.metric import Metric, MetricSpec, resolve_metric
 from operators.rules.compiled_rule import CompiledRule
 from operators.rules.feature_spec import FeaturesSpec
-from operators.rules.resolved import Features, resolve_decide, resolve_features, resolve_rules
-from operators.rules.rule_spec import DecideSpec, Rule
+from operators.rules.readable import Readable
+from operators.rules.resolved import Features, resolve_decide, resolve_features
+from operators.rules.rule_spec import FIRST_VERSION, DecideSpec, Rule
 from operators.similar.answerer import Answerer, resolve_similar
 from operators.similar.similar_spec import SimilarSpec
 
@@ -74,11 +75,18 @@ class Plan(BaseModel):
             return None
         return _named("features", lambda: resolve_features(self.features, self.event.column_types()))
 
-    def resolved_rules(self) -> tuple[CompiledRule, ...]:
-        """Return the rules on events and on sequences, checked against the columns and features."""
+    def readable(self) -> Readable:
+        """Return what rules may read, and so which rules there can be."""
         features = self.resolved_features()
-        of_events = [rule for rule in self.rules if rule.kind != "result"]
-        return _named("rules", lambda: resolve_rules(of_events, features, {}))
+        return Readable({} if features is None else features.types, self.resolved_metrics())
+
+    def resolved_rules(self) -> tuple[CompiledRule, ...]:
+        """Return the rules, checked against the columns, features and results."""
+        readable = self.readable()
+        return tuple(
+            _named(f"rules.{rule.name}", lambda rule=rule: readable.compile(rule, FIRST_VERSION))
+            for rule in self.rules
+        )
 
     def answered(self) -> Expression | None:
         """Return for which events there are decisions, where there are any; None for all."""

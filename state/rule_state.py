@@ -140,25 +140,22 @@ class RuleState:
         if stored[:1] != _VERSION or len(stored) != 9:
             raise BadData(f"expected how many verdicts there were in 9 bytes, got {len(stored)}")
         self._verdicts = int.from_bytes(stored[1:], "little")
-        for block in self._blocks():
-            for at in range(0, len(block), _HASH):
-                self._alerts[block[at : at + _HASH]] = None
-        while len(self._alerts) > REMEMBERED_ALERTS:
-            self._alerts.popitem(last=False)
+        blocks = list(self._blocks())
         if self._verdicts % _IN_BLOCK:
-            self._block = bytearray(block)
+            self._block = bytearray(blocks[-1])
+        joined = b"".join(blocks)[-REMEMBERED_ALERTS * _HASH :]
+        for at in range(0, len(joined), _HASH):
+            self._alerts[joined[at : at + _HASH]] = None
 
     def _blocks(self) -> Iterator[bytes]:
         """Yield the blocks that have some of the last alerts, in order; the last one may not be full."""
-        for number in range(max(0, self._verdicts - REMEMBERED_ALERTS) // _IN_BLOCK, self._count_blocks()):
+        first = max(0, self._verdicts - REMEMBERED_ALERTS) // _IN_BLOCK
+        for number in range(first, -(-self._verdicts // _IN_BLOCK)):
             size = min(_IN_BLOCK, self._verdicts - number * _IN_BLOCK) * _HASH
             stored = self._held.get(_block_name(number))
             if stored is None or stored[:1] != _VERSION or len(stored) != size + 1:
                 raise BadData(f"expected alerts of {size + 1} bytes, got {len(stored or b'')}")
             yield bytes(stored[1:])
-
-    def _count_blocks(self) -> int:
-        return -(-self._verdicts // _IN_BLOCK)
 
 
 def write_held_rule(held: HeldRule) -> bytes:

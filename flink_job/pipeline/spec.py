@@ -16,6 +16,7 @@ from flink_job.sources.file_source import FileSourceSpec
 from flink_job.sources.items_spec import KafkaItems, SimilarEntry
 from flink_job.sources.kafka_spec import KafkaSourceSpec
 from flink_job.sources.side_topic_spec import ONLY_HERE, SideTopic
+from operators.alerts.alert_spec import AlertsSpec
 from operators.durations import DurationMs
 from operators.plan import Plan
 
@@ -25,8 +26,6 @@ FIRST_SEEN, ENRICHED, SIMILAR = "first_seen", "enriched", "similar"
 ALERTS, DECISIONS, AUDIT, DEAD_LETTERS = "alerts", "decisions", "audit", "dead_letters"
 AT_ONCE = {ALERTS, DECISIONS}
 """Outputs that do not wait for a checkpoint: they come at least once."""
-KEYED = {"results", ALERTS, DECISIONS}
-"""Outputs whose lines have an `id` that becomes the key of a message."""
 _LONGEST_INTERVAL_MS = 5 * 60_000
 """Between checkpoints with Kafka sinks: their transactions end after 15 minutes, restarts included."""
 
@@ -84,6 +83,7 @@ class Pipeline(Plan):
     similar: tuple[SimilarEntry, ...] = ()
     rule_changes: SideTopic | None = None
     feedback: SideTopic | None = None
+    alerts: AlertsSpec | None = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> Pipeline:
@@ -92,8 +92,10 @@ class Pipeline(Plan):
         from_kafka = isinstance(self.source, KafkaSourceSpec)
         if self.event.time.kafka_timestamp and not from_kafka:
             raise ValueError("event.time: kafka_timestamp needs a source of type kafka")
-        if self.feedback is not None and not self.has_rules():
-            raise ValueError("feedback: needs rules, whose parameters it moves")
+        for key in ("feedback", "alerts"):
+            if getattr(self, key) is not None and not self.has_rules():
+                raise ValueError(f"{key}: needs rules")
+        self._expect_known_rules()
         for output, (there, needed) in self._made_of().items():
             if getattr(self.sinks, output) is not None and not there:
                 raise ValueError(f"sinks.{output}: needs {needed}")
@@ -127,12 +129,16 @@ class Pipeline(Plan):
         return (*OUTPUTS, *made)
 
     def has_rules(self) -> bool:
-        """Return whether there are rules, or can be once the job runs."""
-        return bool(self.rules) or self.rule_changes is not None
+        """Return whether there are rules, or can be once the job runs, or decisions, which ask them."""
+        return bool(self.rules) or self.rule_changes is not None or self.decide is not None
+
+    def rules_change(self) -> bool:
+        """Return whether rules can change while the job runs."""
+        return self.rule_changes is not None or self.feedback is not None
 
     def timing(self) -> Literal["throughput", "latency"]:
         """Return the profile."""
-        return self.profile or ("latency" if self.has_rules() or self.decide is not None else "throughput")
+        return self.profile or ("latency" if self.has_rules() else "throughput")
 
     def remembers(self) -> bool:
         """Return whether a metric is of kind `first_seen`."""
@@ -180,6 +186,19 @@ class Pipeline(Plan):
         """Return where checkpoints go."""
         return self.checkpoints.dir or (self.run_folder() / "checkpoints").as_uri()
 
+    def _expect_known_rules(self) -> None:
+        """Refuse a channel of rules that there are not; by a topic any rule may come."""
+        if self.alerts is None or self.rule_changes is not None:
+            return
+        known = {rule.name for rule in self.rules}
+        for channel in self.alerts.deliver:
+            for name in channel.rules or ():
+                if name not in known:
+                    allowed = ", ".join(sorted(known))
+                    raise ValueError(
+                        f"alerts.deliver.{channel.name}.rules: expected one of {allowed}, got {name!r}"
+                    )
+
     def _made_of(self) -> dict[str, tuple[bool, str]]:
         """Return of each output that not every pipeline has whether there is anything, and what it is of."""
         return {
@@ -188,7 +207,7 @@ class Pipeline(Plan):
             SIMILAR: (bool(self.similar), "an entry in the list similar"),
             ALERTS: (self.has_rules(), "rules"),
             DECISIONS: (self.decide is not None, "a section decide"),
-            AUDIT: (self.rule_changes is not None or self.feedback is not None, "rule_changes or feedback"),
+            AUDIT: (self.rules_change(), "rule_changes or feedback"),
             DEAD_LETTERS: (self.alerts is not None, "a section alerts that delivers"),
         }
 

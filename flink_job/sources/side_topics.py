@@ -23,6 +23,8 @@ _DEFAULTS = {
     # What a transaction that was aborted wrote never happened.
     "isolation.level": "read_committed"
 }
+_END_OF_TIME_MS = 253_402_300_799_000
+"""The last second of the year 9999: more than any event's time."""
 
 
 def check_beside(pipeline: Pipeline, console: Console) -> None:
@@ -63,7 +65,8 @@ def messages_table(
 ) -> Table:
     """Return the table of a topic's messages: key, value, partition, offset.
 
-    One reader has them all, so that all workers that they are sent on to see the same order.
+    One reader has them all, so that all workers that they are sent on to see the same order. Its watermark is
+    the end of time, so that it holds nothing back that they are read beside.
 
     Args:
         topic: the options, brokers included.
@@ -81,6 +84,8 @@ def messages_table(
         .column("message", "BYTES")
         .column_by_metadata("partition", "INT", is_virtual=True)
         .column_by_metadata("offset", "BIGINT", is_virtual=True)
+        .column_by_expression("end_of_time", f"TO_TIMESTAMP_LTZ({_END_OF_TIME_MS}, 3)")
+        .watermark("end_of_time", "end_of_time")
     )
     descriptor = TableDescriptor.for_connector("kafka").schema(schema.build())
     for key, value in _options(topic, group, bounded).items():
@@ -101,6 +106,7 @@ def _options(topic: SideTopic, group: str, bounded: bool) -> dict[str, str]:
         "properties.group.id": group,
         "scan.startup.mode": "earliest-offset",
         "scan.parallelism": "1",
+        "scan.watermark.idle-timeout": "1 s",  # before the first message
     }
     if bounded:
         options["scan.bounded.mode"] = "latest-offset"

@@ -25,7 +25,7 @@ class RulesGauges:
         """Register the gauges."""
         self._group, self._runner, self._told = group.add_group("rules"), runner, set()
         own, state = self._group, runner.state
-        own.gauge("events", lambda: runner.events)
+        own.gauge("events_seen", lambda: runner.events)
         own.gauge("decisions", lambda: runner.decisions)
         own.gauge("rules_in_force", lambda: len(runner.rules))
         own.gauge("rules_unusable", lambda: len(runner.rules.unusable))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 
 from pyflink.common import Row, Types
 from pyflink.datastream import KeyedProcessFunction, MapFunction, OutputTag, RuntimeContext
@@ -11,9 +11,7 @@ from pyflink.datastream import KeyedProcessFunction, MapFunction, OutputTag, Run
 from operators.ingest.ingest_function import REJECTS, TOTALS
 from operators.plan import Plan
 from operators.records import RuleChange, encode
-from operators.rules.readable import Readable
 from operators.rules.rule_keeper import Audited, Outputs, RuleKeeper
-from operators.rules.rule_spec import Rule
 from state import descriptors
 from state.rule_state import RuleState
 
@@ -64,22 +62,17 @@ class KeeperFunction(KeyedProcessFunction):
 
     Args:
         plan_json: the plan, as JSON.
-        rules: those of the pipeline file, as JSON.
-        events: the type of each column of an event, features included.
     """
 
-    def __init__(self, plan_json: str, rules: Sequence[str], events: Mapping[str, str]) -> None:
+    def __init__(self, plan_json: str) -> None:
         """Keep what is shipped to the workers."""
-        self._plan_json, self._rules, self._events = plan_json, tuple(rules), dict(events)
+        self._plan_json = plan_json
 
     def open(self, runtime_context: RuntimeContext) -> None:
         """Build the keeper over this operator's state."""
         plan = Plan.model_validate_json(self._plan_json)
-        self._keeper = RuleKeeper(
-            [Rule.model_validate_json(rule) for rule in self._rules],
-            Readable(self._events, plan.resolved_metrics()),
-            RuleState(runtime_context.get_map_state(descriptors.KEPT_RULES)),
-        )
+        state = RuleState(runtime_context.get_map_state(descriptors.KEPT_RULES))
+        self._keeper = RuleKeeper(plan.rules, plan.readable(), state)
 
     def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator:
         """Take one message."""

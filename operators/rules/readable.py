@@ -14,7 +14,7 @@ class Readable:
     """Checks rules against all columns there are.
 
     Args:
-        events: the type of each column of an event, features included.
+        events: the type of each column of an event, features included; none where nothing sees events.
         metrics: whose results rules may be on.
     """
 
@@ -30,6 +30,8 @@ class Readable:
             ValueError: where a metric, a window or a column is missing or types do not fit; begins with the
                 key.
         """
+        if rule.metric is None and not self._events:
+            raise ValueError("when: is on events, which needs the section features")
         compiled = compile_rule(rule, version, self._events, self._results)
         if rule.metric is not None:
             window_of(rule, self._metrics[rule.metric])

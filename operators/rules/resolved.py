@@ -1,15 +1,14 @@
-"""Features and rules checked against the columns of events."""
+"""Features checked against the columns of events."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from operators.durations import format_duration
 from operators.expressions import Expression, compile_expression
 from operators.metrics.kind import typed_column
-from operators.rules.compiled_rule import CompiledRule, compile_rule
 from operators.rules.feature_spec import (
     Deviations,
     Distinct,
@@ -19,10 +18,8 @@ from operators.rules.feature_spec import (
     Speed,
     Sum,
 )
-from operators.rules.rule_spec import DecideSpec, Rule
+from operators.rules.rule_spec import DecideSpec
 
-FIRST_VERSION = 1
-"""The version of a rule as the pipeline file has it."""
 _MULTI_VALUED: Final = "list"
 _SCALARS: Final = ("string", "long", "double", "bool")
 _NUMBERS: Final = ("long", "double")
@@ -106,35 +103,6 @@ def resolve_features(spec: FeaturesSpec, columns: Mapping[str, str]) -> Features
             )
         resolved.append(_keyed(f"columns.{name}.", lambda n=name, f=feature: _resolved(n, f, columns)))
     return Features(spec, _condition(spec.where, columns), events, tuple(resolved))
-
-
-def resolve_rules(
-    rules: Sequence[Rule],
-    features: Features | None,
-    results: Mapping[str, Mapping[str, str]],
-) -> tuple[CompiledRule, ...]:
-    """Check the rules of the pipeline file.
-
-    Args:
-        rules: the rules.
-        features: what rules on events may read; None where the pipeline has no such section.
-        results: the type of each column that a rule on a result of a metric reads, by metric.
-
-    Raises:
-        ValueError: where a rule cannot be used; the message begins with its name and the key.
-    """
-    found = []
-    for rule in rules:
-        if rule.kind != "result" and features is None:
-            raise ValueError(f"{rule.name}: is a rule on events, which needs the section features")
-        events = {} if features is None else features.types
-        found.append(
-            _keyed(
-                f"{rule.name}.",
-                lambda rule=rule, events=events: compile_rule(rule, FIRST_VERSION, events, results),
-            )
-        )
-    return tuple(found)
 
 
 def resolve_decide(spec: DecideSpec, features: Features | None) -> Expression | None:

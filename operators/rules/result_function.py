@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from pyflink.common import Row, Types
 from pyflink.datastream import (
@@ -19,7 +19,6 @@ from operators.rules.result_columns import ResultShards
 from operators.rules.result_gauges import ResultRuleGauges
 from operators.rules.result_rules import ResultRules
 from operators.rules.result_runner import ResultRunner
-from operators.rules.rule_spec import Rule
 from operators.windows.flink_timers import FlinkTimers
 from operators.windows.runner import Clock
 from state import descriptors
@@ -59,18 +58,19 @@ class ResultFunction(KeyedBroadcastProcessFunction):
 
     Args:
         plan_json: the plan, as JSON.
-        rules: those of the pipeline file, as JSON.
+        kept: whether rules can change while the job runs; without, they are as the plan has them, whatever
+            they were in a former life of the job.
     """
 
-    def __init__(self, plan_json: str, rules: Sequence[str]) -> None:
+    def __init__(self, plan_json: str, kept: bool) -> None:
         """Keep what is shipped to the workers."""
-        self._plan_json, self._file, self._restored = plan_json, tuple(rules), False
+        self._plan_json, self._kept, self._restored = plan_json, kept, False
 
     def open(self, runtime_context: RuntimeContext) -> None:
         """Build the runner over this operator's state."""
         plan = Plan.model_validate_json(self._plan_json)
         metrics = plan.resolved_metrics()
-        self._rules = ResultRules(metrics, [Rule.model_validate_json(rule) for rule in self._file])
+        self._rules = ResultRules(metrics, plan.rules)
         self._timers, self._restored = FlinkTimers(), False
         state = AlarmState(runtime_context.get_map_state(descriptors.ALARMS))
         self._runner = ResultRunner(
@@ -115,7 +115,7 @@ class ResultFunction(KeyedBroadcastProcessFunction):
 
     def _restore(self, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext) -> None:
         """Take over the rules that were known before, at the first call: earlier there is no access."""
-        if not self._restored:
+        if self._kept and not self._restored:
             known = ctx.get_broadcast_state(descriptors.RESULT_RULES).items()
             self._rules.restore({name.decode(): read_held_rule(held) for name, held in known})
             self._restored = True

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 from operators.durations import DurationMs
 from operators.windows.window_spec import WindowSpec
 
+FIRST_VERSION = 1
+"""The version of a rule as the pipeline file has it."""
 RULE_NAME = "^[A-Za-z_][A-Za-z0-9_-]{0,63}$"
 _Positive = Annotated[DurationMs, Field(gt=0)]
 _ParameterName = Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]{0,63}$")]

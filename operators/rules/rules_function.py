@@ -37,11 +37,13 @@ class RulesFunction(KeyedBroadcastProcessFunction):
 
     Args:
         plan_json: the plan, as JSON; it has `features`.
+        kept: whether rules can change while the job runs; without, they are as the plan has them, whatever
+            they were in a former life of the job.
     """
 
-    def __init__(self, plan_json: str) -> None:
+    def __init__(self, plan_json: str, kept: bool) -> None:
         """Keep what is shipped to the workers."""
-        self._plan_json, self._restored = plan_json, False
+        self._plan_json, self._kept, self._restored = plan_json, kept, False
 
     def open(self, runtime_context: RuntimeContext) -> None:
         """Compile the rules of the pipeline file and wrap the state."""
@@ -89,7 +91,7 @@ class RulesFunction(KeyedBroadcastProcessFunction):
 
     def _restore(self, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext) -> None:
         """Put the rules of broadcast state in force, before the first element: earlier there is no access."""
-        if not self._restored:
+        if self._kept and not self._restored:
             for _, change in ctx.get_broadcast_state(descriptors.RULE_CHANGES).items():
                 self._change(decode_rule_change(change), restored=True)
             self._restored = True

@@ -26,6 +26,7 @@ class Finished:
         late: the late output.
         rejects: the rejects.
         first_seen: the first events of values.
+        alerts: what rules said.
     """
 
     outcome: dict[str, Any]
@@ -34,6 +35,7 @@ class Finished:
     late: list[dict[str, Any]]
     rejects: list[dict[str, Any]]
     first_seen: list[dict[str, Any]]
+    alerts: list[dict[str, Any]]
 
     def of(self, metric: str) -> list[dict[str, Any]]:
         """The answers of one metric."""
@@ -50,6 +52,8 @@ def run_pipeline(folder: Path, pipeline: dict[str, Any]) -> Finished:
     outputs = ["results", "late", "rejects"]
     if any(metric["kind"] == "first_seen" for metric in pipeline["metrics"]):
         outputs.append("first_seen")
+    if pipeline.get("rules"):
+        outputs.append("alerts")
     sinks = {name: {"type": "file", "path": name} for name in outputs}
     path = folder / "pipeline.yaml"
     path.write_text(yaml.safe_dump({**pipeline, "sinks": sinks}, sort_keys=False), encoding="utf-8")
@@ -65,7 +69,7 @@ def run_pipeline(folder: Path, pipeline: dict[str, Any]) -> Finished:
     outcome = json.loads(ran.stdout)
     assert outcome["finished"] is True
     emissions = _read(folder / "results")
-    others = (_read(folder / name) for name in ("late", "rejects", "first_seen"))
+    others = (_read(folder / name) for name in ("late", "rejects", "first_seen", "alerts"))
     return Finished(outcome, _last_words(emissions), emissions, *others)
 
 

@@ -237,7 +237,7 @@ def test_the_filter_leaves_few_rules_to_be_evaluated() -> None:
          "rules.large.text: there is no column 'amont'"),
         ({"rules": [ALWAYS, ALWAYS]}, "rules: expected different names, got 'always' twice"),
         ({"features": None, "rules": [ALWAYS]},
-         "rules.always: is a rule on events, which needs the section features"),
+         "rules.always.when: is on events, which needs the section features"),
         ({"features": None, "decide": {}}, "decide: answers events, which needs the section features"),
         ({"decide": {"where": "events > 1"}}, "decide.where: unknown column 'events'"),
         ({"rules": [{"name": "a", "when": "amount > x", "parameters": {"x": {"value": float("nan")}}}]},
