@@ -54,6 +54,7 @@ class RuleJob:
         self.histories = ShardedMap() if after is None else after.histories
         self.clock = ShardedMap() if after is None else after.clock
         self.timers: dict[bool, set[tuple[int, str]]] = {True: set(), False: set()}
+        self._asked: set[tuple[int, str]] = set()
         if after is not None:
             self.timers = {kind: set(timers) for kind, timers in after.timers.items()}
         self.sent = 0 if after is None else after.sent
@@ -114,7 +115,9 @@ class RuleJob:
         return {json.loads(key) for own in self.histories.shards.values() for key in own if key != b"*"}
 
     def at_event_time(self, time_ms: int) -> None:
-        self.timers[True].add((time_ms, self._shard))
+        if (time_ms, self._shard) not in self._asked:  # as Flink's timers are asked for, once
+            self._asked.add((time_ms, self._shard))
+            self.timers[True].add((time_ms, self._shard))
 
     def at_processing_time(self, time_ms: int) -> None:
         self.timers[False].add((time_ms, self._shard))

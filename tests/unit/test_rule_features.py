@@ -11,11 +11,11 @@ from statistics import fmean, pstdev
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rule_job import ALWAYS, RuleJob, features_of, plan
 
-from operators.rules.windowed import CELLS, MOST_EXACT, decimal_sum
+from operators.rules.windowed import MOST_EXACT, decimal_sum
 
 REMEMBER_MS = 600_000
 COLUMNS: dict[str, Any] = {
@@ -187,7 +187,7 @@ def test_of_many_events_none_is_left_out_and_few_count_too_long(kind: str) -> No
     exact = off = 0
     for number, (own, now) in enumerate(zip(features_of(alerts), times, strict=True)):
         least = number + 1 - bisect_right(times, now - within)
-        most = number + 1 - bisect_right(times, now - within - within / CELLS)
+        most = number + 1 - bisect_right(times, now - within - within / 64)
         assert least <= own["made"] <= most
         exact, off = exact + (own["made"] == least), off + (own["made"] != least)
     assert exact and off, "the stream is to show both"
@@ -218,10 +218,26 @@ def test_a_sum_of_money_is_not_more_than_what_it_is() -> None:
     assert len(job.send({"card": "a", "amount": 0.01, "t": 4})) == 1
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(-(10**8), 10**8), st.integers(0, 4)), min_size=1, max_size=60))
 def test_sums_of_decimal_numbers_are_the_nearest_double(parts: list[tuple[int, int]]) -> None:
     numbers = [Decimal(mantissa).scaleb(-places) for mantissa, places in parts]
     assert decimal_sum([float(number) for number in numbers]) == float(sum(numbers))
+
+
+def test_what_is_left_of_large_sums_of_both_signs_is_the_nearest_double() -> None:
+    assert decimal_sum([1_000_000.1, -1_000_000.0]) == 0.1 != 1_000_000.1 - 1_000_000.0
+
+
+def test_an_event_is_out_of_the_window_when_its_length_has_passed() -> None:
+    columns = {name: COLUMNS[name] for name in ("events", "spent", "shops")}
+    for t, inside in ((59_999, True), (60_000, False)):
+        job = RuleJob(plan(columns, ALWAYS))
+        found = features_of(
+            job.send(*({"card": "a", "amount": 2.0, "shop": str(at), "t": at} for at in (0, t)))
+        )
+        told = {"events": 2, "spent": 4.0, "shops": 2} if inside else {"events": 1, "spent": 2.0, "shops": 1}
+        assert found[-1] == told
 
 
 def test_sums_that_are_too_large_are_null_and_fit_again_when_the_window_has_moved_on() -> None:
@@ -243,11 +259,29 @@ def test_a_feature_that_is_added_or_removed_leaves_the_others_as_they_are() -> N
     assert features_of(job.send({"card": "a", "t": 11})) == [{"events": 1}], "what was removed begins anew"
 
 
-def test_a_feature_of_another_kind_under_the_same_name_begins_anew() -> None:
-    job = RuleJob(plan({"made": {"kind": "count", "within": "1m"}}, ALWAYS))
-    job.send({"card": "a", "t": 1, "n": 4})
-    job = RuleJob(plan({"made": {"kind": "sum", "of": "n", "within": "1m"}}, ALWAYS), after=job)
-    assert features_of(job.send({"card": "a", "t": 2, "n": 5})) == [{"made": 5.0}]
+@pytest.mark.parametrize(
+    ("other", "made"),
+    [
+        ({"kind": "sum", "of": "n", "within": "1m"}, 5.0),
+        ({"kind": "sum", "of": "amount", "within": "2m"}, 5.0),
+        ({"kind": "sum", "of": "amount", "within": "1m", "where": "amount > 0"}, 5.0),
+        ({"kind": "count", "within": "1m"}, 1),
+        ({"kind": "sum", "of": "amount", "within": "1m"}, 9.0),
+    ],
+)
+def test_a_feature_that_is_defined_anew_under_the_same_name_begins_anew(other: Any, made: float) -> None:
+    job = RuleJob(plan({"made": {"kind": "sum", "of": "amount", "within": "1m"}}, ALWAYS))
+    job.send({"card": "a", "t": 1, "n": 4, "amount": 4.0})
+    job = RuleJob(plan({"made": other}, ALWAYS), after=job)
+    assert features_of(job.send({"card": "a", "t": 2, "n": 5, "amount": 5.0})) == [{"made": made}]
+
+
+def test_deviations_go_on_where_only_at_least_is_another() -> None:
+    odd = {"kind": "deviations", "of": "amount", "at_least": 9}
+    job = RuleJob(plan({"odd": odd}, ALWAYS))
+    job.send(*({"card": "a", "t": 1, "amount": amount} for amount in (1.0, 3.0)))
+    job = RuleJob(plan({"odd": {**odd, "at_least": 2}}, ALWAYS), after=job)
+    assert features_of(job.send({"card": "a", "t": 2, "amount": 5.0})) == [{"odd": 3.0}]
 
 
 def test_entities_without_events_for_long_are_forgotten_and_new_again() -> None:

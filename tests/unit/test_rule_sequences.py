@@ -177,7 +177,7 @@ def test_deadlines_are_found_again_after_a_restart_though_nothing_comes() -> Non
 
 
 def test_a_late_event_that_begins_a_sequence_has_its_deadline_all_the_same() -> None:
-    job = RuleJob(plan({}, UNPAID))
+    job = RuleJob(plan({}, UNPAID, shards=1))
     job.send(event("order", 0))
     assert len(job.move_watermark(60_000)) == 1
     job.send(event("order", 0, card="b"), event("order", 200, card="c"))
@@ -195,9 +195,26 @@ def test_an_entity_that_waits_is_not_forgotten() -> None:
 
 
 def test_an_entity_comes_back_after_it_was_forgotten_and_still_waits() -> None:
-    job = RuleJob(plan({"new": {"kind": "first"}}, {**UNPAID, "within": "5h"}, remember="1h"))
-    assert job.send(event("order", 0), event("pay", 4 * 3_600_000)) == []
-    assert job.end() == []
+    job = RuleJob(plan({"new": {"kind": "first"}}, {**QUICK, "within": "5h"}, remember="1h"))
+    (alert,) = job.send(event("order", 0), event("pay", 4 * 3_600_000))
+    assert alert["features"] == {"new": True}
+
+
+def test_an_entity_that_has_waited_is_not_there_again_when_the_time_is_over() -> None:
+    job = RuleJob(plan({}, {**UNPAID, "within": "5h"}, remember="1h"))
+    job.send(event("order", 7), event("look", 9 * 1_800_000, card="b"))
+    job.send(event("pay", 8))
+    job.move_watermark(5 * 3_600_000 + 1_000)
+    assert job.entities() == {"b"}
+
+
+def test_an_entity_that_waits_for_two_rules_is_looked_at_for_each() -> None:
+    sooner = {**UNPAID, "name": "sooner", "within": "10s", "when": "shop = 'both'"}
+    job = RuleJob(plan({}, UNPAID, sooner))
+    job.send(event("order", 0))
+    job.send(event("both", 1_000))
+    assert [alert["rule"] for alert in job.move_watermark(59_999)] == ["sooner"]
+    assert [alert["rule"] for alert in job.move_watermark(200_000)] == ["unpaid"]
 
 
 def test_deadlines_pass_by_the_wall_clock_while_the_source_is_silent() -> None:

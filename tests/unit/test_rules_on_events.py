@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import random
+from itertools import product
 from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from rule_job import ALWAYS, FIELDS, RuleJob, plan
 
 from operators.expressions import compile_expression
 from operators.rules.record_columns import RecordColumns
+from operators.rules.rule_filter import RuleFilter
 
 COUNT = {"events": {"kind": "count", "within": "1m"}}
 LARGE = {"name": "large", "when": "amount > 100", "severity": "critical", "decide": "review",
@@ -160,6 +162,7 @@ VALUES = {
 }
 
 
+@settings(deadline=None)
 @given(
     st.lists(conditions(), min_size=1, max_size=6),
     st.lists(st.fixed_dictionaries(VALUES), min_size=1, max_size=4),
@@ -178,6 +181,24 @@ def test_what_is_filtered_out_beforehand_holds_for_no_event(
         if len(rows):
             wanted[f"r{number}"] = rows.to_list()
     assert {one.condition.rule.rule.name: one.rows for one in held} == wanted
+
+
+def test_the_filter_keeps_every_condition_that_holds_for_a_single_event() -> None:
+    grid = product(
+        (None, -2.5, 0.0, 0.1, 3.0),
+        (None, -1, 0, 3, 4, 2**53 + 1, -(2**63)),
+        (None, "x", "é"),
+        (None, True, False),
+    )
+    types = {"double": pl.Float64, "long": pl.Int64, "string": pl.String, "bool": pl.Boolean}
+    events = pl.DataFrame(list(grid), schema={n: types[t] for n, t in COLUMNS.items()}, orient="row")
+    chance = random.Random(3)
+    for text, x, k in product(CONDITIONS, ("0.1", "3.0", "-2.5"), (-1, 0, 3)):
+        condition = compile_expression(text.format(x=x, k=k, s="x"), COLUMNS, expect="bool")
+        filter_, held = RuleFilter([condition]), events.filter(condition.evaluate(events)).rows(named=True)
+        for event in chance.sample(held, min(8, len(held))):
+            columns = RecordColumns(COLUMNS, {name: [value] for name, value in event.items()}, 1)
+            assert filter_.possible(columns) == [0], (condition.text, event)
 
 
 def test_the_filter_leaves_few_rules_to_be_evaluated() -> None:
