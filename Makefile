@@ -98,3 +98,6 @@ missing:
 	@command -v mvn >/dev/null || { \
 		echo "Maven is missing: the tests against a real broker need its jars. Debian and Ubuntu:"; \
 		echo "  sudo apt-get update && sudo apt-get install -y maven"; }
+	@command -v prometheus-alertmanager >/dev/null || { \
+		echo "Alertmanager is missing: the tests against a real one need it. Debian and Ubuntu:"; \
+		echo "  sudo apt-get update && sudo apt-get install -y --no-install-recommends prometheus-alertmanager"; }

@@ -6,8 +6,8 @@ Events are card payments of `--cards` cards; there are five features: a count an
 shops of a day, deviations of the amount, and whether it is the card's first. Records are as ingest makes
 them, encoded; what is timed is the part of the operator, from bytes to alerts, with Flink's state played
 by dicts. Records of 2,000 events are what a job meets that catches up, those of 20 what it meets in time.
-Rules have thresholds on amounts, on features, on both with lists of shops, and, one in twenty, on sums and
-products of them. One in a hundred has a quotient, of which nothing tells beforehand that no event has it.
+Rules have thresholds on amounts, on features, on both with lists of shops, and, one in twenty, on differences
+and quotients. One in a hundred has a function, so that nothing tells beforehand that it holds for no event.
 Goal: with a thousand rules half the events a second of ten, or more; at most 8 us an event for five features.
 """
 
@@ -99,9 +99,9 @@ def condition(number: int) -> str:
     chance = np.random.default_rng(number)
     amount, shop = chance.uniform(300, 700), number % SHOPS
     if number % 100 == 7:
-        return f"spent / events > {1_000 + amount:.2f} and shop != 'shop_{shop}'"
+        return f"coalesce(off, 0.0) > {7 + amount / 100:.2f} and shop != 'shop_{shop}'"
     if number % 20 == 1:
-        return f"amount * 2 > {1_600 + amount:.2f} or spent - amount > {9_000 + 2 * amount:.2f}"
+        return f"spent / events > {500 + amount:.2f} or spent - amount > {4_000 + 2 * amount:.2f}"
     return (
         f"amount > {amount:.2f} and shop = 'shop_{shop}'",
         f"spent > {5_000 + 2 * amount:.0f} and events > {chance.integers(5, 9)}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import wraps
 from pathlib import Path
@@ -170,13 +170,23 @@ def schema() -> None:
 
 
 @main.command()
+@click.option(
+    "--scenario",
+    type=click.Choice(["shop", "payments"]),
+    default="shop",
+    show_default=True,
+    help="What the events are of.",
+)
 @click.option("--events", default=100_000, show_default=True, type=click.IntRange(min=0))
 @click.option("--users", default=5_000, show_default=True, type=click.IntRange(min=1))
 @click.option("--seed", default=42, show_default=True, type=click.IntRange(min=0))
 @click.option("--rate", type=float, help="Events a second; default: as fast as possible.")
-@click.option("--skew", default=1.0, show_default=True, help="Zipf exponent of users and items.")
+@click.option("--event-rate", type=float, help="Events a second of event time.")
+@click.option("--start", metavar="TIME", help="Event time of the first event.")
+@click.option("--skew", default=1.0, show_default=True, help="Zipf exponent of users, items, merchants.")
 @click.option("--disorder", default="0s", show_default=True, help="How late an event may come.")
 @click.option("--bad-share", default=0.0, show_default=True, help="Share of bad events, 0 to 1.")
+@click.option("--fraud-share", type=float, help="Payments: share of planted frauds.")
 @click.option(
     "--to",
     "target",
@@ -209,19 +219,16 @@ def simulate(
     partitions: int | None,
     **options: Any,
 ) -> None:
-    """Write the events of a simulated shop, one JSON object a line, to a file or a Kafka topic."""
+    """Write simulated events, one JSON object a line, to a file or a Kafka topic."""
     from pydantic import ValidationError
 
     from flink_job.commands.simulate import told, write_events
     from flink_job.simulation.simulation import SimulatorSpec
 
     try:
-        spec = SimulatorSpec(**options)
+        spec = SimulatorSpec(**{key: value for key, value in options.items() if value is not None})
     except ValidationError as problem:
-        lines = [
-            f"--{'-'.join(map(str, e['loc']))}: {e['msg']}, got {e['input']!r}" for e in problem.errors()
-        ]
-        raise PipelineProblem("simulate", [line.replace("_", "-") for line in lines]) from None
+        raise PipelineProblem("simulate", [_of_option(error) for error in problem.errors()]) from None
     screen = _screen(stderr=True)
     if not target.startswith("kafka:"):
         if events_per_message is not None or properties or partitions is not None:
@@ -270,6 +277,16 @@ def doctor(
         _screen().print(examination.render(findings))
     if any(finding.status == "fail" for finding in findings):
         sys.exit(_FAILED)
+
+
+def _of_option(error: Mapping[str, Any]) -> str:
+    """Say of an option what is wrong with the key of the same name; of several keys it is in the message."""
+    told = error["msg"].removeprefix("Value error, ")
+    if error["loc"]:
+        told = f"{error['loc'][0]}: {told}"
+    if error["type"] != "value_error":
+        told += f", got {error['input']!r}"
+    return f"--{told}".replace("_", "-")
 
 
 def _screen(stderr: bool = False) -> Console:

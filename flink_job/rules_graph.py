@@ -1,4 +1,4 @@
-"""The part of the graph that has to do with rules: their keeper, what they look at, and who is told."""
+"""The part of the graph that has to do with rules: their keeper, and what they look at."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from flink_job import uids
 from flink_job.pipeline.spec import Pipeline
 from flink_job.sources.side_topic_spec import SideTopic
 from flink_job.sources.side_topics import messages_table, with_brokers
-from operators.alerts.alert_spec import AlertsSpec
-from operators.alerts.delivery_function import ADDRESSED, Address, DeliveryFunction
 from operators.rules.keeper_function import (
     CHANGE_TYPE,
     FEEDBACK,
@@ -87,15 +85,6 @@ def rules_graph(
         alerts.append(on_results.uid(uids.RESULT_RULES).name("rules on results"))
     graph.alerts = alerts[0].union(*alerts[1:])
     return graph
-
-
-def delivered(pipeline: Pipeline, section: AlertsSpec, alerts: DataStream) -> DataStream:
-    """Deliver alerts to the channels of the section `alerts`; its side output has the dead letters."""
-    shipped = section.shipped()
-    addressed = alerts.process(Address(shipped), ADDRESSED).uid(uids.ADDRESS).name("address")
-    by_channel = addressed.key_by(lambda alert: alert[0], key_type=Types.STRING())
-    told = by_channel.process(DeliveryFunction(shipped, pipeline.name), Types.STRING())
-    return told.uid(uids.DELIVERY).name("delivery")
 
 
 def _keeper(

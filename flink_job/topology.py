@@ -11,15 +11,15 @@ from pyflink.table.types import _to_java_data_type as java_type
 from pyflink.table.udf import udf
 
 from flink_job import uids
+from flink_job.delivery_graph import deliver
 from flink_job.pipeline.spec import ALERTS, AUDIT, DEAD_LETTERS, DECISIONS, Pipeline
 from flink_job.pipeline.spec import ENRICHED as ENRICHED_OUTPUT
 from flink_job.pipeline.spec import FIRST_SEEN as FIRST_SEEN_OUTPUT
 from flink_job.pipeline.spec import SIMILAR as SIMILAR_OUTPUT
-from flink_job.rules_graph import delivered, rules_graph
+from flink_job.rules_graph import rules_graph
 from flink_job.similar_graph import similar_graph
 from flink_job.sinks.sink import Sink
 from flink_job.sources.source import Source
-from operators.alerts.delivery_function import DEAD_LETTERS as DEAD_LETTERS_TAG
 from operators.enrich.enrich_function import EnrichFunction, RunningFunction
 from operators.first_seen.first_seen_function import FIRST_SEEN, FirstSeenFunction
 from operators.gather.gather_function import GATHER_LATE, GatherFunction
@@ -96,7 +96,8 @@ def build(
     sinks["late"].attach(late, uids.LATE)
     rejects, totals = records.get_side_output(REJECTS), records.get_side_output(TOTALS)
     if pipeline.enrich is not None:
-        sinks[ENRICHED_OUTPUT].attach(_enriched(pipeline, records, t_env), uids.ENRICHED)
+        sink = sinks[ENRICHED_OUTPUT]
+        sink.attach(_enriched(pipeline, records, sink.takes_keys, t_env), uids.ENRICHED)
     if pipeline.similar:
         questions = _by_shard(records.get_side_output(SIMILAR))
         similar = similar_graph(pipeline, questions, source.bounded, env, t_env)
@@ -117,14 +118,16 @@ def build(
         if AUDIT in sinks:
             sinks[AUDIT].attach(rules.keeper.get_side_output(AUDIT_TAG), uids.AUDIT)
         if DEAD_LETTERS in sinks:
-            told = delivered(pipeline, pipeline.alerts, rules.alerts)
-            sinks[DEAD_LETTERS].attach(told.get_side_output(DEAD_LETTERS_TAG), uids.DEAD_LETTERS)
+            dead = deliver(rules.alerts, pipeline.alerts, pipeline.name)
+            sinks[DEAD_LETTERS].attach(dead, uids.DEAD_LETTERS)
     sinks["rejects"].attach(rejects, uids.REJECTS)
     if "totals" in sinks:
         sinks["totals"].attach(totals, uids.TOTALS)
 
 
-def _enriched(pipeline: Pipeline, records: DataStream, t_env: StreamTableEnvironment) -> DataStream:
+def _enriched(
+    pipeline: Pipeline, records: DataStream, with_keys: bool, t_env: StreamTableEnvironment
+) -> DataStream:
     """Return the stream of enriched events as JSON lines.
 
     Up to the last step events travel a record at a time, in columns and then as a block of lines, which the
@@ -133,7 +136,7 @@ def _enriched(pipeline: Pipeline, records: DataStream, t_env: StreamTableEnviron
     plan = pipeline.plan_json()
     annotated = records.get_side_output(ENRICH).key_by(lambda _: _ALL, key_type=Types.STRING())
     annotated = annotated.process(RunningFunction(plan), RECORD_TYPE).uid(uids.RUNNING).name("running")
-    blocks = _by_shard(annotated).process(EnrichFunction(plan), Types.STRING())
+    blocks = _by_shard(annotated).process(EnrichFunction(plan, with_keys), Types.STRING())
     blocks = blocks.uid(uids.ENRICH).name("enrich")
     return _lines(blocks, uids.ENRICHED_LINES, t_env)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
@@ -43,6 +43,18 @@ _MODELS = tuple(
 )
 MetricSpec = Annotated[reduce(or_, _MODELS), Field(discriminator="kind")]
 """Any metric: the common keys and those of its kind in one mapping."""
+
+
+class Stage(NamedTuple):
+    """An operator that events of a metric pass on their way to its windows.
+
+    Attributes:
+        shards: into how many pieces it is spread.
+        span_ms: how far what it has sent is behind its watermark.
+    """
+
+    shards: int
+    span_ms: int
 
 
 @dataclass(frozen=True)
@@ -88,6 +100,13 @@ class Metric:
     def lateness_ms(self) -> int:
         """How long after their time events are still taken, by windows or where they are gathered."""
         return self.allowed_lateness_ms if self.gather is None else self.delay_ms - self.gather.span_ms
+
+    @property
+    def stage(self) -> Stage | None:
+        """What events pass before windows get them; None where they go to windows at once."""
+        if self.gather is not None:
+            return Stage(self.gather.shards, self.gather.span_ms)
+        return None if self.seen is None else Stage(self.seen.value_shards, 0)
 
     @property
     def counts_revisions(self) -> bool:
@@ -138,7 +157,9 @@ def resolve_metric(
         key_types=tuple(item_type(columns[name]) for name in spec.by),
         exploded=multiple[0] if multiple else None,
         condition=condition,
-        grid=_named("windows", lambda: SliceGrid(over_time, own_lateness)) if over_time else None,
+        grid=_named("windows", lambda: SliceGrid(over_time, own_lateness, spec.before_ms))
+        if over_time
+        else None,
         sessions=tuple(window for window in windows if isinstance(window, SessionWindow)),
         aggregator=aggregator,
         allowed_lateness_ms=own_lateness,

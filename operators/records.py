@@ -61,10 +61,10 @@ class SessionRecord(msgspec.Struct, array_like=True, tag="session1"):
 
 
 class Progress(msgspec.Struct, array_like=True, tag="progress1"):
-    """Tells the windows of a gathered metric that one of its shards has sent all up to some time.
+    """Tells the windows of a metric that one shard of the stage before them has sent all up to some time.
 
     Attributes:
-        shard: the number of the shard of entities.
+        shard: the number of the stage's shard.
         watermark_ms: windows that end a millisecond later or before have got all from it; the greatest int64
             at the input's end.
     """
@@ -247,7 +247,7 @@ class RejectReason(msgspec.Struct):
 Record = Beat | SliceRecord | SessionRecord | Progress
 encode = msgspec.msgpack.Encoder().encode
 decode_record = msgspec.msgpack.Decoder(Record).decode
-decode_seen = msgspec.msgpack.Decoder(SeenRecord).decode
+decode_seen = msgspec.msgpack.Decoder(Beat | SeenRecord).decode
 decode_enrich = msgspec.msgpack.Decoder(EnrichRecord).decode
 decode_annotated = msgspec.msgpack.Decoder(AnnotatedRecord).decode
 decode_similar = msgspec.msgpack.Decoder(SimilarRecord).decode

@@ -29,7 +29,7 @@ class Alarm(msgspec.Struct, array_like=True):
 
     Attributes:
         rule: its name.
-        version: the version of it that the flags are of.
+        mark: tells the version and the text of the rule that the flags are of.
         firing_ms: the start of the window at which it began to speak, of those before the ones that are held.
         streak: at how many windows in a row its condition held before the ones that are held.
         flags: a byte for each window that is held.
@@ -38,7 +38,7 @@ class Alarm(msgspec.Struct, array_like=True):
     """
 
     rule: str
-    version: int
+    mark: int
     firing_ms: int | None
     streak: int
     flags: bytes

@@ -4,6 +4,7 @@
 |---|---|
 | `horizon` | the last watermark that this shard acted on |
 | `silent_until` | the wall-clock time up to which a silence of the source was counted |
+| `whole_from` | where windows look back: from when on the shard knows all that came |
 
 Times are big-endian with the sign bit flipped, so that RocksDB's order is the order of time.
 """
@@ -17,6 +18,7 @@ MIN_TIME_MS = -(2**63)
 END_OF_TIME_MS = 2**63 - 1
 _HORIZON = b"horizon"
 _SILENT_UNTIL = b"silent_until"
+_WHOLE_FROM = b"whole_from"
 
 
 class ByteMap(Protocol):
@@ -74,9 +76,18 @@ class ClockState:
         """Remember that silence was counted up to now."""
         self._clock.put(_SILENT_UNTIL, time_key(now_ms))
 
+    def whole_from(self) -> int:
+        """Return from when on the shard knows all that came; the greatest int64 where it knows nothing."""
+        stored = self._clock.get(_WHOLE_FROM)
+        return END_OF_TIME_MS if stored is None else time_of(stored)
+
+    def set_whole_from(self, time_ms: int) -> None:
+        """Remember from when on the shard knows all that came."""
+        self._clock.put(_WHOLE_FROM, time_key(time_ms))
+
     def held(self) -> int:
         """Return how many bytes the clock takes in state."""
-        entries = ((name, self._clock.get(name)) for name in (_HORIZON, _SILENT_UNTIL))
+        entries = ((name, self._clock.get(name)) for name in (_HORIZON, _SILENT_UNTIL, _WHOLE_FROM))
         return sum(len(name) + len(stored) for name, stored in entries if stored is not None)
 
 

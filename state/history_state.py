@@ -21,7 +21,6 @@ what may be forgotten has to be looked for in MessagePack.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from struct import Struct as Layout
 
 import msgspec
@@ -35,27 +34,46 @@ _HEADER = Layout("<4sqq")
 
 
 class Counted(msgspec.Struct, array_like=True, tag=1):
-    """How many events there were, by time in ascending order."""
+    """How many events there were at each of some times, which are ascending."""
 
-    counts: dict[int, int] = {}
+    times: list[int] = []
+    counts: list[int] = []
+
+    def __post_init__(self) -> None:
+        """Check the lengths."""
+        _expect_as_many(self.times, self.counts)
 
 
 class Summed(msgspec.Struct, array_like=True, tag=2):
-    """The sum of a number over events, by time in ascending order."""
+    """The sum of a number over the events at each of some times, which are ascending."""
 
-    sums: dict[int, float] = {}
+    times: list[int] = []
+    sums: list[float] = []
+
+    def __post_init__(self) -> None:
+        """Check the lengths."""
+        _expect_as_many(self.times, self.sums)
 
 
 class Different(msgspec.Struct, array_like=True, tag=3):
     """Different values.
 
     Attributes:
-        newest: the time of the newest event of each, by 64 bits that stand for the value; ascending by time.
-        older: of those whose bits are no longer kept, how many there were, by time in ascending order.
+        times: the time of the newest event of each, ascending.
+        values: 64 bits that stand for each.
+        older_times: times, ascending.
+        older_counts: how many values there were at each of them whose bits are no longer kept.
     """
 
-    newest: dict[int, int] = {}
-    older: dict[int, int] = {}
+    times: list[int] = []
+    values: list[int] = []
+    older_times: list[int] = []
+    older_counts: list[int] = []
+
+    def __post_init__(self) -> None:
+        """Check the lengths."""
+        _expect_as_many(self.times, self.values)
+        _expect_as_many(self.older_times, self.older_counts)
 
 
 class Last(msgspec.Struct, array_like=True, tag=4):
@@ -100,8 +118,7 @@ class Pending(msgspec.Struct, array_like=True):
 FeatureState = Counted | Summed | Different | Last | Moments | Place
 
 
-@dataclass
-class History:
+class History(msgspec.Struct):
     """What is remembered of one entity.
 
     Attributes:
@@ -111,13 +128,13 @@ class History:
     """
 
     time_ms: int = MIN_TIME_MS
-    features: dict[str, FeatureState] = field(default_factory=dict)
-    pending: dict[str, Pending] = field(default_factory=dict)
+    features: dict[str, FeatureState] = {}
+    pending: dict[str, Pending] = {}
 
     @property
     def due_ms(self) -> int:
         """When the first of what it waits for is due; the greatest int64 where that is nothing."""
-        return min((one.due_ms for one in self.pending.values()), default=END_OF_TIME_MS)
+        return min(one.due_ms for one in self.pending.values()) if self.pending else END_OF_TIME_MS
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -142,7 +159,7 @@ def read_history(data: bytes) -> History:
         raise BadData(f"expected a history of {_HEADER.size} bytes or more, got {len(data)}")
     _, time_ms, _ = _HEADER.unpack_from(data)
     try:
-        features, pending = _decode(memoryview(data)[_HEADER.size :])
+        features, pending = _decode(data[_HEADER.size :])
     except (msgspec.DecodeError, UnicodeDecodeError) as problem:
         raise BadData(f"a history of {len(data)} bytes cannot be read: {problem}") from problem
     return History(time_ms, features, pending)
@@ -151,6 +168,11 @@ def read_history(data: bytes) -> History:
 def times_of(data: bytes) -> tuple[int, int]:
     """Return the time of the newest event of a history, and when the first of what it waits for is due."""
     return _HEADER.unpack_from(data)[1:]
+
+
+def _expect_as_many(times: list[int], others: list[float]) -> None:
+    if len(times) != len(others):
+        raise ValueError(f"expected {len(times)} values of so many times, got {len(others)}")
 
 
 class HistoryState:

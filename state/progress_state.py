@@ -1,8 +1,8 @@
-"""How far the shards of entities have come, as one shard of windows was told; over one map of bytes to bytes.
+"""How far the shards of a stage have come, as one shard of windows was told; over one map of bytes to bytes.
 
 | map | key | value |
 |---|---|---|
-| `clock` | `gathered` | version byte, 1; then for each shard of entities, little-endian: i64, u8 |
+| `clock` | `progress` | version byte, 1; then for each shard of the stage, little-endian: i64, u8 |
 
 The first is the shard's watermark in milliseconds, the least where it told none, the other whether its input
 is at its end.
@@ -15,7 +15,7 @@ import struct
 from sketches.errors import BadData
 from state.clock_state import END_OF_TIME_MS, MIN_TIME_MS, ByteMap
 
-_NAME = b"gathered"
+_NAME = b"progress"
 _VERSION = b"\x01"
 _SHARD = struct.Struct("<q?")
 
@@ -25,7 +25,7 @@ class ProgressState:
 
     Args:
         clock: the map.
-        shards: how many shards of entities there are.
+        shards: how many shards the stage has.
     """
 
     def __init__(self, clock: ByteMap, shards: int) -> None:
@@ -33,31 +33,29 @@ class ProgressState:
         self._clock, self._shards = clock, shards
 
     def watermark_ms(self) -> int:
-        """Return up to which time all shards have sent what they have; the least int64 before they have."""
-        return min(watermark_ms for watermark_ms, _ in self._read())
+        """Return up to which time all shards have sent what they have.
 
-    def told(self, shard: int, watermark_ms: int) -> int:
+        The least int64 before each has told; `END_OF_TIME_MS` where all are at the end of their input.
+        """
+        shards = self._read()
+        return END_OF_TIME_MS if all(ended for _, ended in shards) else min(shards)[0]
+
+    def told(self, shard: int, watermark_ms: int) -> None:
         """Note how far a shard is.
 
         Args:
             shard: its number.
             watermark_ms: its watermark; `END_OF_TIME_MS` at the end of its input.
-
-        Returns:
-            Up to which time all have sent what they have; `END_OF_TIME_MS` where now all are at the end. That
-            is no time and not kept: a job that goes on later has more.
         """
         shards = self._read()
-        before_ms, ended = shards[shard]
-        if watermark_ms == END_OF_TIME_MS:
-            shards[shard] = before_ms, True
-        else:
-            shards[shard] = max(before_ms, watermark_ms), ended
-        at_end = all(ended for _, ended in shards)
-        if at_end:
-            shards = [(watermark_ms, False) for watermark_ms, _ in shards]
-        self._clock.put(_NAME, _VERSION + b"".join([_SHARD.pack(*one) for one in shards]))
-        return END_OF_TIME_MS if at_end else min(watermark_ms for watermark_ms, _ in shards)
+        before_ms, _ = shards[shard]
+        ended = watermark_ms == END_OF_TIME_MS
+        shards[shard] = before_ms if ended else max(before_ms, watermark_ms), ended
+        self._write(shards)
+
+    def forget_end(self) -> None:
+        """Forget that the input came to its end: that is no time, and a job that goes on later has more."""
+        self._write([(watermark_ms, False) for watermark_ms, _ in self._read()])
 
     def held(self) -> int:
         """Return how many bytes this takes in state."""
@@ -75,3 +73,6 @@ class ProgressState:
                 f"{stored[:1]!r}"
             )
         return list(_SHARD.iter_unpack(stored[len(_VERSION) :]))
+
+    def _write(self, shards: list[tuple[int, bool]]) -> None:
+        self._clock.put(_NAME, _VERSION + b"".join([_SHARD.pack(*one) for one in shards]))

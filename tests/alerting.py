@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from operators.alerts.alert_spec import AlertsSpec
 from operators.alerts.channel import Message, Outcome
 from operators.alerts.delivery_runner import DeliveryRunner
+from operators.alerts.sending import sending_thread
 from state.delivery_state import DeliveryState
 
 NEVER_MS = 10**15
@@ -139,3 +142,31 @@ class Delivery:
 
     def _tell(self, letters: list[bytes]) -> None:
         self.dead += map(json.loads, letters)
+
+
+class Live:
+    """A runner with its thread, in real time."""
+
+    def __init__(self, spec: AlertsSpec, held: StateMap | None = None) -> None:
+        self.held, self.dead = StateMap() if held is None else StateMap(held), []
+        self.thread = sending_thread(spec.deliver[0])
+        self.runner = DeliveryRunner(
+            spec, spec.deliver[0], "shop", DeliveryState(self.held), self.thread, lambda: 0.5
+        )
+
+    def send(self, *texts: bytes) -> None:
+        for text in texts:
+            self.dead += self.runner.on_alert(text, int(time.time() * 1000))
+
+    def work(self) -> bool:
+        self.dead += self.runner.on_time(int(time.time() * 1000))
+        return self.runner.pending == 0
+
+
+@contextmanager
+def live(spec: AlertsSpec, held: StateMap | None = None) -> Iterator[Live]:
+    started = Live(spec, held)
+    try:
+        yield started
+    finally:
+        started.thread.close()

@@ -2,7 +2,9 @@
 
 State is dicts, timers are sets, and time is moved by the test. What Flink promises is kept: a bundle of
 records sees one watermark; timers up to a new watermark fire in order and see that watermark; timers that a
-callback asks for in the past wait for the next watermark; after a restart the watermark starts anew.
+callback asks for in the past wait for the next watermark; after a restart the watermark starts anew. Of what
+Flink does not promise the worst is done: windows see a new watermark before anything of the batch that raises
+it has come through a stage.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from operators.gather.runner import GatherRunner
 from operators.ingest.gather_records import gather_stream, is_gather_stream
 from operators.ingest.ingest import Ingest
 from operators.ingest.partials import session_stream
-from operators.ingest.seen_records import seen_stream
+from operators.ingest.seen_records import is_seen_stream, seen_stream
 from operators.ingest.source_batch import SourceBatch
 from operators.parsing.payloads import Payloads
 from operators.plan import Plan
@@ -35,11 +37,11 @@ from operators.records import (
 )
 from operators.similar.similar_runner import SimilarRunner
 from operators.windows.delay import Delayed, DelayedTimers
-from operators.windows.gathered import time_windows
 from operators.windows.results import Late, Result, ResultWriter
 from operators.windows.runner import Clock, Outputs, Runner
 from operators.windows.sessions import SessionRunner
 from operators.windows.silence import Silence
+from operators.windows.staged import time_windows
 from state.clock_state import END_OF_TIME_MS, MIN_TIME_MS, ClockState
 from state.gather_state import GatherState
 from state.session_state import SessionState
@@ -91,6 +93,7 @@ class Engine:
             without one of its own, takes every event for one that may be late.
         now_ms: the wall clock at the start.
         with_sketch: whether results carry sketches.
+        stages_first: whether windows see a new watermark only when all of the batch has come through a stage.
     """
 
     def __init__(
@@ -102,9 +105,11 @@ class Engine:
         now_ms: int = 0,
         with_sketch: bool = False,
         format: str = "json",
+        stages_first: bool = False,
     ) -> None:
         self.plan = Plan.model_validate(plan)
         self.watermark_ms, self.now_ms, self._follow = MIN_TIME_MS, now_ms, follow
+        self._stages_ms, self._stages_first = MIN_TIME_MS, stages_first
         self.all_heard = follow
         self.results: list[dict[str, Any]] = []
         self.late: list[dict[str, Any]] = []
@@ -126,7 +131,9 @@ class Engine:
         types = self.plan.event.column_types()
         self._seen_runners = {
             seen_stream(metric): FirstSeenRunner(
-                metric, SeenShards(metric.seen, metric.seen.of, types[metric.seen.of], self.maps["seen"])
+                metric,
+                SeenShards(metric.seen, metric.seen.of, types[metric.seen.of], self.maps["seen"]),
+                self,
             )
             for metric in self.plan.resolved_metrics()
             if metric.seen is not None
@@ -155,33 +162,49 @@ class Engine:
         envelope = decode_envelope(encode(envelope))
         self.rejects += [json.loads(reject) for reject in envelope.rejects]
         before = len(self.results)
-        for shard, data in self._with_seen(envelope.records):
-            self.records.append((shard, decode_record(data)))
-            self._emit(self._turn_to(shard).on_record(decode_record(data), self._clock()))
-        if self._follow and watermark_ms is not None:
-            self.move_watermark(watermark_ms - 1)
+        for shard, data in envelope.records:
+            if not _is_staged(shard):
+                self._take(shard, data)
+        to_ms = watermark_ms - 1 if self._follow and watermark_ms is not None else MIN_TIME_MS
+        self._go_on(to_ms, [(shard, data) for shard, data in envelope.records if _is_staged(shard)])
         return self.results[before:]
 
     def move_watermark(self, to_ms: int) -> list[dict[str, Any]]:
         """Let the watermark rise; return the results of the timers that this fires."""
         before = len(self.results)
-        if to_ms > self.watermark_ms:
-            self.watermark_ms = to_ms
-            # The worst of what Flink may do: windows see the watermark before what it closes is there.
-            self._fire(gathers=False)
-            self._fire(gathers=True)
+        self._go_on(to_ms, [])
         return self.results[before:]
 
-    def _fire(self, gathers: bool) -> None:
-        """Call the event-time timers of the gather or the window operator that are due, in order."""
+    def _go_on(self, to_ms: int, staged: list[tuple[str, bytes]]) -> None:
+        """Let stages and windows get a new watermark, and stages what comes before it."""
+        if not self._stages_first:
+            self._move_windows(to_ms)
+        for shard, data in staged:
+            self._take(shard, data)
+        if to_ms > self._stages_ms:
+            self._stages_ms = to_ms
+            self._fire(to_ms, staged=True)
+        if self._stages_first:
+            self._move_windows(to_ms)
+
+    def _move_windows(self, to_ms: int) -> None:
+        if to_ms > self.watermark_ms:
+            self.watermark_ms = to_ms
+            self._fire(to_ms, staged=False)
+
+    def _fire(self, to_ms: int, staged: bool) -> None:
+        """Call the event-time timers of the stages or of the windows that are due, in order."""
         due = sorted(
-            timer
-            for timer in self._event_timers
-            if timer[0] <= self.watermark_ms and is_gather_stream(stream_of(timer[1])) == gathers
+            timer for timer in self._event_timers if timer[0] <= to_ms and _is_staged(timer[1]) == staged
         )
         self._event_timers.difference_update(due)
         for time_ms, shard in due:
-            self._emit(self._turn_to(shard).on_event_time(time_ms, self._clock()))
+            self._show(shard)
+            seen = self._seen_runners.get(stream_of(shard))
+            if seen is not None:
+                self._emit(seen.on_event_time(shard, self._stages_ms))
+            else:
+                self._emit(self._turn_to(shard).on_event_time(time_ms, self._clock()))
 
     def move_clock(self, to_ms: int) -> list[dict[str, Any]]:
         """Let the wall clock go on; return the results of the timers that this fires."""
@@ -248,24 +271,19 @@ class Engine:
                 )
                 yield session_stream(metric, window), runner
 
-    def _with_seen(self, records: Iterable[tuple[str, bytes]]) -> Iterable[tuple[str, bytes]]:
-        """Let records of values and of questions take their way through operators of their own."""
-        for shard, data in records:
-            if stream_of(shard) in self.similar_runners:
-                self._show(shard)
-                answers = self.similar_runners[stream_of(shard)].on_record(shard, decode_similar(data))
-                self.similar += map(json.loads, answers)
-                continue
-            runner = self._seen_runners.get(stream_of(shard))
-            if runner is None:
-                yield shard, data
-                continue
-            self._show(shard)
-            for output in list(runner.on_record(shard, decode_seen(data), self.watermark_ms)):
-                if isinstance(output, FirstSeenEvent):
-                    self.first_seen.append(json.loads(output.text))
-                else:
-                    yield output
+    def _take(self, shard: str, data: bytes) -> None:
+        """Give a record to the operator that it is for."""
+        self._show(shard)
+        stream = stream_of(shard)
+        if stream in self.similar_runners:
+            self.similar += map(
+                json.loads, self.similar_runners[stream].on_record(shard, decode_similar(data))
+            )
+        elif stream in self._seen_runners:
+            self._emit(self._seen_runners[stream].on_record(shard, decode_seen(data), self._stages_ms))
+        else:
+            self.records.append((shard, decode_record(data)))
+            self._emit(self._runners[stream].on_record(decode_record(data), self._clock()))
 
     def _turn_to(self, shard: str) -> Runner:
         self._show(shard)
@@ -277,16 +295,22 @@ class Engine:
             sharded.shard = shard
 
     def _clock(self) -> Clock:
-        return Clock(self.watermark_ms, self.now_ms)
+        return Clock(self._stages_ms if _is_staged(self._shard) else self.watermark_ms, self.now_ms)
 
     def _emit(self, outputs: Outputs) -> None:
         for output in list(outputs):
-            if isinstance(output, tuple):  # from the gather operator to the windows
-                shard, data = output
-                self._emit(self._turn_to(shard).on_record(decode_record(data), self._clock()))
-                continue
-            assert isinstance(output, Result | Late)
-            (self.results if isinstance(output, Result) else self.late).append(json.loads(output.text))
+            if isinstance(output, tuple):  # from a stage to the windows
+                self._take(*output)
+            elif isinstance(output, FirstSeenEvent):
+                self.first_seen.append(json.loads(output.text))
+            else:
+                assert isinstance(output, Result | Late)
+                (self.results if isinstance(output, Result) else self.late).append(json.loads(output.text))
+
+
+def _is_staged(shard: str) -> bool:
+    """Return whether a shard is one of a stage before the windows."""
+    return is_seen_stream(stream_of(shard)) or is_gather_stream(stream_of(shard))
 
 
 def latest(results: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:

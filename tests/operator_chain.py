@@ -25,6 +25,7 @@ from operators.ingest.ingest_function import (
     Explode,
     IngestFunction,
 )
+from operators.ingest.seen_records import is_seen_stream
 from operators.ingest.source_batch import SourceBatch
 from operators.parsing.payloads import Payloads
 from operators.plan import Plan
@@ -183,7 +184,10 @@ class Operators:
 
     def _remember(self, record: Row) -> None:
         self._turn_to(record[0])
-        for made in list(self.seen.process_element(record, self)):
+        self._remembered(self.seen.process_element(record, self))
+
+    def _remembered(self, outputs: Iterator) -> None:
+        for made in list(outputs):
             if isinstance(made, tuple):
                 assert made[0] is FIRST_SEEN
                 self.first_seen.append(json.loads(made[1]))
@@ -209,28 +213,31 @@ class Operators:
     def move_watermark(self, to_ms: int) -> None:
         """Let the watermark rise and fire what is due."""
         self.watermark_ms = max(self.watermark_ms, to_ms)
-        for gathers in (False, True):
-            self._fire(True, self.watermark_ms, gathers)
+        for staged in (False, True):
+            self._fire(True, self.watermark_ms, staged)
 
     def pass_time(self, to_ms: int) -> None:
         """Let the wall clock go on and fire what is due."""
         self.now_ms = to_ms
-        for gathers in (True, False):
-            self._fire(False, to_ms, gathers)
+        for staged in (True, False):
+            self._fire(False, to_ms, staged)
 
-    def _fire(self, event_time: bool, up_to_ms: int, gathers: bool) -> None:
+    def _fire(self, event_time: bool, up_to_ms: int, staged: bool) -> None:
         due = sorted(
             (time_ms, key)
             for time_ms, key in self.timers[event_time]
-            if time_ms <= up_to_ms and is_gather_stream(stream_of(key)) == gathers
+            if time_ms <= up_to_ms
+            and (is_gather_stream(stream_of(key)) or is_seen_stream(stream_of(key))) == staged
         )
         self.timers[event_time].difference_update(due)
         self.event_time = event_time
         self.context.group.in_timer = self.gather_context.group.in_timer = True
         for time_ms, key in due:
             self._turn_to(key)
-            if gathers:
+            if is_gather_stream(stream_of(key)):
                 self._gathered(self.gather.on_timer(time_ms, self))
+            elif staged:
+                self._remembered(self.seen.on_timer(time_ms, self))
             else:
                 self._take(self.windows.on_timer(time_ms, self))
         self.context.group.in_timer = self.gather_context.group.in_timer = False

@@ -112,7 +112,7 @@ def _serve_http(log: _Log, pem: str | None) -> None:
             status, _, wait = mood.partition(" ")
             self.send_response(200 if status == "ok" else int(status))
             if wait:
-                self.send_header("Retry-After", wait)
+                self.send_header("Location" if status.startswith("3") else "Retry-After", wait)
             self.send_header("Content-Length", "2")
             self.end_headers()
             self.wfile.write(b"{}")

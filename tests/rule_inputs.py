@@ -27,9 +27,8 @@ def plan(*metrics: dict[str, Any], **options: Any) -> Plan:
     """A plan with these metrics; by default one, `visits`, that counts users by the minute."""
     counting = {"name": "visits", "kind": "count", "by": ["user"], "windows": [{"tumbling": "1m"}]}
     event = {"fields": FIELDS, "time": {"field": "t", "unit": "ms"}, "idle_timeout": "10s"}
-    return Plan.model_validate(
-        {"name": "shop", "event": event, "metrics": list(metrics) or [counting]} | options
-    )
+    told = {"name": "shop", "event": event, "metrics": list(metrics) or [counting]}
+    return Plan.model_validate(told | {"features": {"of": "user"}} | options)
 
 
 def rule(**options: Any) -> Rule:

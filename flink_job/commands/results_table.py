@@ -69,9 +69,8 @@ def result_tables(results: list[dict[str, Any]], rows: int = ROWS_SHOWN) -> Iter
 
 def _answers(result: dict[str, Any]) -> list[tuple[str, str]]:
     if "items" in result:
-        return [(f"{_item(i['item'])}  {i['count']:,}", _bounds(i)) for i in result["items"]] or [
-            ("none", "")
-        ]
+        rows = [(f"{_item(i['item'])}  {i['count']:,}", _bounds(i)) for i in result["items"]]
+        return (rows or [("none", "")]) + [_risen(entry) for entry in result.get("rising", ())]
     if "steps" in result:
         return [(f"{escape(s['step'])}  {_number(s['users'])}", _bounds(s)) for s in result["steps"]]
     if "quantiles" in result:
@@ -79,6 +78,11 @@ def _answers(result: dict[str, Any]) -> list[tuple[str, str]]:
     if "stats" in result:
         return [(f"{name}  {_number(value)}", "exact") for name, value in result["stats"].items()]
     return [(_number(result["value"]), _bounds(result))]
+
+
+def _risen(entry: dict[str, Any]) -> tuple[str, str]:
+    """Return a rising item with its burst score."""
+    return f"rising: {_item(entry['item'])}  {_number(entry['score']['value'])}", _bounds(entry["score"])
 
 
 def _item(item: Any) -> str:

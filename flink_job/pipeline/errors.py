@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from flink_job.pipeline.spec import Pipeline
 
 _SHOWN = 60
+_SECRETIVE = ("alerts", "deliver")
 
 
 def explain(problem: ValidationError, document: dict[str, Any]) -> list[str]:
@@ -49,7 +50,7 @@ def _message(error: dict[str, Any], path: list[str], here: dict[str, Any]) -> st
     if kind == "union_tag_not_found":
         return f"{context['discriminator'].strip(chr(39))} is missing; expected one of {_choices(here)}"
     if kind == "union_tag_invalid":
-        return f"expected one of {context['expected_tags'].replace(chr(39), '')}, got {context['tag']!r}"
+        return f"expected one of {context['expected_tags'].replace(chr(39), '')}, got {_tag(error)}"
     if kind == "value_error":
         return str(context["error"])
     if kind == "literal_error":
@@ -66,7 +67,13 @@ def _unknown_key(key: str, allowed: list[str]) -> str:
     return f"unknown key{hint}; allowed here: {', '.join(allowed) or 'none'}"
 
 
+def _tag(error: dict[str, Any]) -> str:
+    return _got(error | {"input": error["ctx"]["tag"]})
+
+
 def _got(error: dict[str, Any]) -> str:
+    if error["loc"][: len(_SECRETIVE)] == _SECRETIVE:
+        return "something else"  # which may be an address or a password, in the wrong place
     text = repr(error["input"])
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
 

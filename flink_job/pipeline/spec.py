@@ -26,8 +26,6 @@ FIRST_SEEN, ENRICHED, SIMILAR = "first_seen", "enriched", "similar"
 ALERTS, DECISIONS, AUDIT, DEAD_LETTERS = "alerts", "decisions", "audit", "dead_letters"
 AT_ONCE = {ALERTS, DECISIONS}
 """Outputs that do not wait for a checkpoint: they come at least once."""
-KEYED = {"results", ALERTS, DECISIONS}
-"""Outputs whose lines have an `id` that becomes the key of a message."""
 _LONGEST_INTERVAL_MS = 5 * 60_000
 """Between checkpoints with Kafka sinks: their transactions end after 15 minutes, restarts included."""
 
@@ -97,6 +95,7 @@ class Pipeline(Plan):
         for key in ("feedback", "alerts"):
             if getattr(self, key) is not None and not self.has_rules():
                 raise ValueError(f"{key}: needs rules")
+        self._expect_known_rules()
         for output, (there, needed) in self._made_of().items():
             if getattr(self.sinks, output) is not None and not there:
                 raise ValueError(f"sinks.{output}: needs {needed}")
@@ -186,6 +185,19 @@ class Pipeline(Plan):
     def checkpoint_uri(self) -> str:
         """Return where checkpoints go."""
         return self.checkpoints.dir or (self.run_folder() / "checkpoints").as_uri()
+
+    def _expect_known_rules(self) -> None:
+        """Refuse a channel of rules that there are not; by a topic any rule may come."""
+        if self.alerts is None or self.rule_changes is not None:
+            return
+        known = {rule.name for rule in self.rules}
+        for channel in self.alerts.deliver:
+            for name in channel.rules or ():
+                if name not in known:
+                    allowed = ", ".join(sorted(known))
+                    raise ValueError(
+                        f"alerts.deliver.{channel.name}.rules: expected one of {allowed}, got {name!r}"
+                    )
 
     def _made_of(self) -> dict[str, tuple[bool, str]]:
         """Return of each output that not every pipeline has whether there is anything, and what it is of."""

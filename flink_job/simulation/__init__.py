@@ -1,1 +1,1 @@
-"""A simulated shop: events that anyone can make again, byte for byte."""
+"""Simulated events that anyone can make again, byte for byte."""

@@ -1,20 +1,13 @@
-"""A simulated shop: events that anyone can make again, byte for byte, from a seed and an event's number.
+"""Simulated events that anyone can make again, byte for byte, from a seed and an event's number.
 
-Event ``n`` takes exactly one step of the counter-based generator Philox (Salmon et al., "Parallel Random
-Numbers: As Easy as 1, 2, 3", SC 2011): 256 random bits that depend on the seed and ``n`` alone. So it does
-not matter how a reader cuts the stream in chunks, and a source that restarts replays the same events.
+What depends on chance depends on the seed and the event's number alone (see `random_bits`). So it does not
+matter how a reader cuts the stream in chunks, and a source that restarts replays the same events. What events
+are is the business of a scenario: `shop` or `payments`.
 
-The shop:
-
-- **Users**: four visits in five are by regulars, whose activity follows a Zipf law (``user_00000`` is the
-  most active); one in five is by anybody, uniformly. So nearly all of 5,000 users are seen in 100,000 events.
-- **Items**: 1,000, by a Zipf law, ``item_0000`` the most wanted.
-- **Actions**: view 70 %, click 15 %, add_cart 10 %, purchase 5 %.
-- **value**: for add_cart and purchase the item's price, which varies by a fifth each way; otherwise 0.0.
-- **quantity**: 1 to 5, mostly 1.
-- **text**: absent in seven events of eight; often with hashtags, not all of them ASCII.
-- **ts**: ``start`` plus ``n / event_rate`` seconds, less a uniform delay up to ``disorder``, but never
-  before ``start``.
+All scenarios have **ts**: ``start`` plus ``n / event_rate`` seconds for event ``n``, less a uniform delay up
+to ``disorder``, but never before ``start``. With ``event_rate`` as ``rate`` and ``start`` now, it is the wall
+clock. A good event ends with its one closing brace, so that whoever sends events can put a field of its own,
+such as the time of sending, before it.
 """
 
 from __future__ import annotations
@@ -23,16 +16,20 @@ from datetime import date, datetime, timezone
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from numpy.random import Philox
 from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from flink_job.simulation.simulated_rows import ACTIONS, BAD_KINDS, ITEMS, MAX_EVENTS, RowWriter
+from flink_job.simulation.payers import MAX_FRAUD_SHARE, Payers, check_payers
+from flink_job.simulation.payments import Payments
+from flink_job.simulation.random_bits import RandomBits
+from flink_job.simulation.scenario import Scenario
+from flink_job.simulation.shop import Shop
+from flink_job.simulation.simulated_rows import BAD_KINDS, MAX_EVENTS, as_lines
 from operators.durations import DurationMs, format_duration
 
-_ACTION_SHARES = {"view": 0.70, "click": 0.15, "add_cart": 0.10, "purchase": 0.05}
-_REGULARS_OF_256 = 205  # 80 % of the visits
-_PIECE = 8_192  # rows made at a time: about 1.5 MB of scratch memory
+_EVENT_RATES = {"shop": 100.0, "payments": 2.0}
+_FRAUD_SHARE = 0.01
+_PIECE = 8_192  # rows made at a time: some 2 MB of scratch memory
 _FIRST_START_MS = 10**12  # 2001-09-09: from here on an epoch time in ms has 13 digits ...
 _LAST_TIME_MS = 10**13  # ... until 2286
 _MAX_DISORDER_MS = 30 * 86_400_000
@@ -59,10 +56,13 @@ class SimulatorSpec(BaseModel):
 
     type: Literal["simulator"] = "simulator"
     format: Literal["json"] = "json"
+    scenario: Literal["shop", "payments"] = Field("shop", description="What the events are of.")
     events: Annotated[int, Field(ge=0, le=MAX_EVENTS)] | None = Field(
         100_000, description="How many events in all; null: without end."
     )
-    users: Annotated[int, Field(ge=1, le=10**7)] = Field(5_000, description="How many users the shop has.")
+    users: Annotated[int, Field(ge=1, le=10**7)] = Field(
+        5_000, description="How many users there are at a time."
+    )
     rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
         None, description="Events a second of wall clock; null: as fast as possible."
     )
@@ -74,22 +74,34 @@ class SimulatorSpec(BaseModel):
         0.0, ge=0, le=1, description=f"Share of bad events, 0 to 1, of these kinds: {', '.join(BAD_KINDS)}."
     )
     skew: float = Field(
-        1.0, ge=0, le=4, description="Zipf exponent of items and regular users; 0: all alike."
+        1.0,
+        ge=0,
+        le=4,
+        description="Zipf exponent of items and regular users, or of merchants; 0: all alike.",
     )
     start: Annotated[datetime, BeforeValidator(_read_instant)] = Field(
         datetime(2026, 1, 1, tzinfo=timezone.utc),
         description="Event time of the first event; UTC unless it says otherwise.",
     )
-    event_rate: float = Field(100.0, ge=1e-3, le=1e6, description="Events a second of event time.")
+    event_rate: Annotated[float, Field(ge=1e-3, le=1e6)] | None = Field(
+        None, description="Events a second of event time; default: 100 of a shop, 2 of payments."
+    )
+    fraud_share: Annotated[float, Field(ge=0, le=MAX_FRAUD_SHARE)] | None = Field(
+        None, description="Payments: the share of planted frauds in the long run; default: 0.01."
+    )
 
     @model_validator(mode="after")
-    def _check_times(self) -> SimulatorSpec:
+    def _fits_together(self) -> SimulatorSpec:
         if self.start_ms < _FIRST_START_MS:
             raise ValueError(f"start: expected 2001-09-09T01:46:40Z or later, got {self.start.isoformat()}")
         if self.nominal_ms(self.events or 0) >= _LAST_TIME_MS:
             raise ValueError("events / event_rate: expected a last event before the year 2286")
         if self.disorder > _MAX_DISORDER_MS:
             raise ValueError(f"disorder: expected at most 30d, got {format_duration(self.disorder)}")
+        if self.scenario == "payments":
+            check_payers(self.users, self.events_per_s, self.disorder)
+        elif self.fraud_share is not None:
+            raise ValueError("fraud_share: needs scenario payments")
         return self
 
     @property
@@ -97,9 +109,14 @@ class SimulatorSpec(BaseModel):
         """The first event's time in epoch ms."""
         return round(self.start.timestamp() * 1000)
 
+    @property
+    def events_per_s(self) -> float:
+        """Events a second of event time."""
+        return self.event_rate if self.event_rate is not None else _EVENT_RATES[self.scenario]
+
     def nominal_ms(self, number: int) -> float:
         """The time in epoch ms that event ``number`` has without disorder."""
-        return self.start_ms + number * 1000.0 / self.event_rate
+        return self.start_ms + number * 1000.0 / self.events_per_s
 
 
 class Simulation:
@@ -110,14 +127,9 @@ class Simulation:
     """
 
     def __init__(self, spec: SimulatorSpec) -> None:
-        """Prepare the tables that random bits are looked up in: a few MB."""
+        """Prepare the scenario, whose tables take a few MB."""
         self.spec = spec
-        self._rows = RowWriter(spec.users)
-        self._regulars = _zipf_slots(spec.users, spec.skew, slots=2**18)
-        self._items = _zipf_slots(ITEMS, spec.skew, slots=2**16)
-        self._actions = np.searchsorted(
-            np.cumsum([_ACTION_SHARES[action] for action in ACTIONS[:-1]]), (np.arange(2**16) + 0.5) / 2**16
-        )
+        self._scenario = _scenario(spec)
 
     def chunk(self, first: int, count: int) -> bytes:
         r"""Events ``first`` to ``first + count - 1`` as JSON, one a line, each line ended by ``\n``.
@@ -129,7 +141,7 @@ class Simulation:
             count: how many events; those past the end of the simulation are left out.
 
         Returns:
-            The lines, about 140 bytes each; empty at and after the end.
+            The lines, some 140 to 230 bytes each; empty at and after the end.
 
         Raises:
             ValueError: negative ``first`` or ``count``, or an event past the year 2286.
@@ -142,39 +154,21 @@ class Simulation:
         return b"".join(self._piece(at, min(_PIECE, end - at)) for at in range(first, end, _PIECE))
 
     def _piece(self, first: int, count: int) -> bytes:
-        raw = Philox(key=self.spec.seed, counter=first).random_raw(4 * count).astype("<u8", copy=False)
-        words = raw.view("<u4").reshape(count, 8)  # 0, 1: user; 4: price; 5: delay; 6, 7: bad or not, how
-        halves = raw.view("<u2").reshape(count, 16)  # 4: item; 5: action; 6: quantity; 7: text
+        bits = RandomBits.of(self.spec.seed, first, count)
         numbers = np.arange(first, first + count, dtype=np.int64)
-        rows = self._rows.begin(numbers, self._times(numbers, words[:, 5]))
-        self._rows.write_users(rows, self._users(words))
-        self._rows.write_action(
-            rows, self._actions.take(halves[:, 5]), self._items.take(halves[:, 4]), words[:, 4]
-        )
-        self._rows.write_quantity_and_text(rows, halves[:, 6], halves[:, 7])
-        if self.spec.bad_share:
-            bad = np.flatnonzero(words[:, 6] < self.spec.bad_share * 2**32)
-            self._rows.spoil(rows, bad, words[bad, 7])
-        return self._rows.text(rows)
-
-    def _users(self, words: NDArray[np.uint32]) -> NDArray[np.int64]:
-        anybody = words[:, 0].astype(np.uint64) * np.uint64(self.spec.users) >> np.uint64(32)
-        regular = self._regulars.take(words[:, 1] & (len(self._regulars) - 1))
-        return np.where(words[:, 1] >> 24 < _REGULARS_OF_256, regular, anybody.astype(np.int64))
+        times_ms = self._times(numbers, bits.words[:, 5])
+        return as_lines(self._scenario.rows(numbers, times_ms, bits))
 
     def _times(self, numbers: NDArray[np.int64], random: NDArray[np.uint32]) -> NDArray[np.int64]:
-        times = np.floor(numbers * 1000.0 / self.spec.event_rate).astype(np.int64)
+        times = np.floor(numbers * 1000.0 / self.spec.events_per_s).astype(np.int64)
         if self.spec.disorder:
             delays = random.astype(np.uint64) * np.uint64(self.spec.disorder + 1) >> np.uint64(32)
             times = np.maximum(times - delays.astype(np.int64), 0)
         return times + self.spec.start_ms
 
 
-def _zipf_slots(size: int, exponent: float, slots: int) -> NDArray[np.int64]:
-    """A table in which a random slot holds rank r with a probability near to (r + 1) ** -exponent.
-
-    "Near to" is within one slot; ranks rarer than a slot may be missing, which is why a fifth of the visits
-    is not drawn from here.
-    """
-    cumulative = np.cumsum(np.arange(1, size + 1, dtype=np.float64) ** -exponent)
-    return np.searchsorted(cumulative, (np.arange(slots) + 0.5) / slots * cumulative[-1])
+def _scenario(spec: SimulatorSpec) -> Scenario:
+    if spec.scenario == "shop":
+        return Shop(spec.users, spec.skew, spec.bad_share)
+    frauds = _FRAUD_SHARE if spec.fraud_share is None else spec.fraud_share
+    return Payments(Payers(spec.seed, spec.users, spec.events_per_s, frauds, spec.bad_share), spec.skew)

@@ -35,6 +35,8 @@ class FileSink:
         folder: where the part files go; made if it is not there.
     """
 
+    takes_keys = False
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 

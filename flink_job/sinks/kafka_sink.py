@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from flink_job.connector import connector_properties
 from flink_job.sinks.kafka_spec import KafkaSinkSpec
+from operators.enrich.enriched_lines import KEY_MARK
 
 if TYPE_CHECKING:
     from pyflink.datastream import DataStream
 
 _TRANSACTION_TIMEOUT_MS = 15 * 60_000
 """The longest that a broker allows by default. A transaction is open until its checkpoint is done."""
+
+
+class MessageKey(Enum):
+    """Where the key of a message is taken from."""
+
+    NONE = "there is none"
+    ID = "the id in the line"
+    CARRIED = "what the line carries behind the mark; none where there is no mark"
 
 
 class KafkaSink:
@@ -26,11 +36,12 @@ class KafkaSink:
         spec: the options, brokers included.
         transactions: what the names of this sink's transactions begin with; no two sinks may share it. None
             for at least once.
-        keyed: whether lines have an `id` that becomes the message's key.
+        key: where the message's key is taken from.
     """
 
-    def __init__(self, spec: KafkaSinkSpec, transactions: str | None, keyed: bool) -> None:
-        self._spec, self._transactions, self._keyed = spec, transactions, keyed
+    def __init__(self, spec: KafkaSinkSpec, transactions: str | None, key: MessageKey) -> None:
+        self._spec, self._transactions, self._key = spec, transactions, key
+        self.takes_keys = key is MessageKey.CARRIED
 
     @property
     def topic(self) -> str:
@@ -48,9 +59,13 @@ class KafkaSink:
         name_table_operators(t_env, uid)
         table = t_env.from_data_stream(lines).select(col("f0").alias("line"))
         schema = Schema.new_builder()
-        if self._keyed:
-            table = table.select(col("line").json_value("$.id").alias("id"), col("line"))
-            schema = schema.column("id", "STRING")
+        if self._key is MessageKey.ID:
+            table = table.select(col("line").json_value("$.id").alias("key"), col("line"))
+        if self._key is MessageKey.CARRIED:
+            line, key = (col("line").split_index(KEY_MARK, part) for part in (0, 1))
+            table = table.select(key.alias("key"), line.alias("line"))
+        if self._key is not MessageKey.NONE:
+            schema = schema.column("key", "STRING")
         descriptor = TableDescriptor.for_connector("kafka").schema(schema.column("line", "STRING").build())
         for key, value in self._options().items():
             descriptor = descriptor.option(key, value)
@@ -71,6 +86,6 @@ class KafkaSink:
             options["sink.delivery-guarantee"] = "exactly-once"
             options["sink.transactional-id-prefix"] = self._transactions
             defaults = {"transaction.timeout.ms": str(_TRANSACTION_TIMEOUT_MS)}
-        if self._keyed:
-            options |= {"key.format": "raw", "key.fields": "id", "value.fields-include": "EXCEPT_KEY"}
+        if self._key is not MessageKey.NONE:
+            options |= {"key.format": "raw", "key.fields": "key", "value.fields-include": "EXCEPT_KEY"}
         return options | connector_properties(defaults | self._spec.properties)

@@ -8,13 +8,20 @@ from rich.console import Console
 
 from flink_job.kafka_clients.problem import OnlyForJava
 from flink_job.kafka_clients.topics import ensure_topic
-from flink_job.pipeline.spec import AT_ONCE, KEYED, Pipeline
+from flink_job.pipeline.spec import ALERTS, AT_ONCE, DECISIONS, ENRICHED, Pipeline
 from flink_job.sinks.file_sink import FileSink, FileSinkSpec
-from flink_job.sinks.kafka_sink import KafkaSink
+from flink_job.sinks.kafka_sink import KafkaSink, MessageKey
 from flink_job.sinks.kafka_spec import KafkaSinkSpec
 from flink_job.sinks.print_sink import PrintSink
 from flink_job.sinks.sink import Sink
 from flink_job.sources.kafka_spec import KafkaSourceSpec
+
+_KEYS = {
+    "results": MessageKey.ID,
+    ALERTS: MessageKey.ID,
+    DECISIONS: MessageKey.ID,
+    ENRICHED: MessageKey.CARRIED,
+}
 
 
 def open_sinks(pipeline: Pipeline, keep_here: bool, console: Console) -> dict[str, Sink]:
@@ -40,7 +47,7 @@ def open_sinks(pipeline: Pipeline, keep_here: bool, console: Console) -> dict[st
                 told = f"the topic of sinks.{output} is not checked: {problem}"
                 console.print(told, markup=False, soft_wrap=True)
             transactions = None if output in AT_ONCE else f"{pipeline.name}-{output}"
-            sinks[output] = KafkaSink(whole, transactions, keyed=output in KEYED)
+            sinks[output] = KafkaSink(whole, transactions, _KEYS.get(output, MessageKey.NONE))
         elif isinstance(spec, FileSinkSpec) or keep_here:
             sinks[output] = FileSink(Path(pipeline.output_folder(output)))
         else:

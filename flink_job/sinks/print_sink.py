@@ -24,6 +24,8 @@ class PrintSinkSpec(BaseModel):
 class PrintSink:
     """The standard output of the TaskManagers, at least once."""
 
+    takes_keys = False
+
     def attach(self, lines: DataStream, uid: str) -> None:
         """Print a stream of JSON texts."""
         lines.print().uid(uid).name(uid)

@@ -9,7 +9,13 @@ if TYPE_CHECKING:
 
 
 class Sink(Protocol):
-    """A place that lines of JSON go to, each exactly once unless its documentation says otherwise."""
+    """A place that lines of JSON go to, each exactly once unless its documentation says otherwise.
+
+    Attributes:
+        takes_keys: whether a line may carry a key behind `operators.enrich.enriched_lines.KEY_MARK`.
+    """
+
+    takes_keys: bool
 
     def attach(self, lines: DataStream, uid: str) -> None:
         """End a stream of JSON texts here.

@@ -26,17 +26,19 @@ _OWN_HEADERS = frozenset({"content-type", "content-length", "transfer-encoding",
 class _Channel(BaseModel):
     """What every channel has: which alerts it takes, and what is done where it fails.
 
-    `severities` and `rules` say which alerts it takes, all by default. What fails is tried again after
-    `back_off`, then twice as long and so on up to `back_off_max`, each time a random part of up to a half
-    less. After `breaker_after` failures in a row nothing is sent for `breaker_pause`, then one message, to
-    see. An alert that waits longer than `give_up`, and the oldest of more than `max_pending`, is a dead
-    letter. `max_firing` is how many alerts that have an end to come are known at a time.
+    `severities` and `rules` say which alerts it takes, all by default. `ca_file` has the certificates to
+    trust, default: those of the system. What fails is tried again after `back_off`, then twice as long and so
+    on up to `back_off_max`, each time a random part of up to a half less. After `breaker_after` failures in a
+    row nothing is sent for `breaker_pause`, then one message, to see. An alert that waits longer than
+    `give_up`, and the oldest of more than `max_pending`, is a dead letter. `max_firing` is how many alerts
+    that have an end to come are known at a time.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
     name: Annotated[str, Field(pattern=CHANNEL_NAME)]
     severities: Annotated[tuple[_Severity, ...], Field(min_length=1)] | None = None
     rules: Annotated[tuple[_RuleName, ...], Field(min_length=1)] | None = None
+    ca_file: str | None = Field(None, min_length=1)
     timeout: DurationMs = Field("5s", ge=10, le=300_000, validate_default=True)
     back_off: DurationMs = Field("500ms", ge=1, validate_default=True)
     back_off_max: DurationMs = Field("1m", ge=1, validate_default=True)
@@ -52,18 +54,17 @@ class _Channel(BaseModel):
             raise ValueError("back_off_max: expected back_off or longer")
         return self
 
-    def takes(self, rule: str, severity: str) -> bool:
-        """Return whether alerts of this rule and severity go to this channel."""
+    def takes(self, rule: str, severity: str | None) -> bool:
+        """Return whether alerts of this rule go to this channel, of this severity or, with None, of any."""
         wanted = self.rules is None or rule in self.rules
-        return wanted and (self.severities is None or severity in self.severities)
+        return wanted and (severity is None or self.severities is None or severity in self.severities)
 
 
 class _HttpChannel(_Channel):
-    """A channel over HTTP: `ca_file` has the certificates to trust, default: those of the system."""
+    """A channel over HTTP."""
 
     url: HttpUrl
     headers: Mapping[_HeaderName, HeaderValue] = {}
-    ca_file: str | None = Field(None, min_length=1)
 
     @model_validator(mode="after")
     def _headers_are_the_users(self) -> _HttpChannel:
@@ -98,7 +99,6 @@ class EmailSpec(_Channel):
     host: Annotated[str, Field(pattern=r"^[^\s/:@]{1,253}$")]
     port: int | None = Field(None, ge=1, le=65535, description="Default: 25, starttls 587, tls 465.")
     security: Literal["none", "starttls", "tls"] = "starttls"
-    ca_file: str | None = Field(None, min_length=1)
     user: Annotated[str, Field(min_length=1)] | None = None
     password: Secret | None = None
     sender: _Address = Field(alias="from")

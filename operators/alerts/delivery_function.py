@@ -54,7 +54,7 @@ class Address(ProcessFunction):
         told = read_told(value)
         for channel in self._channels:
             # The end of an alert is for whoever heard of its beginning, however severe the rule is by now.
-            if told.status == "resolved" or channel.takes(told.rule, told.severity):
+            if channel.takes(told.rule, None if told.status == "resolved" else told.severity):
                 yield Row(channel.name, value)
 
 

@@ -50,11 +50,12 @@ class EnrichFunction(KeyedProcessFunction):
 
     Args:
         plan_json: the plan, as JSON.
+        with_keys: whether each line carries its user, see `enriched_lines`.
     """
 
-    def __init__(self, plan_json: str) -> None:
+    def __init__(self, plan_json: str, with_keys: bool) -> None:
         """Keep what is shipped to the workers."""
-        self._plan_json = plan_json
+        self._plan_json, self._with_keys = plan_json, with_keys
 
     def open(self, runtime_context: RuntimeContext) -> None:
         """Wrap the state and read the history."""
@@ -62,6 +63,7 @@ class EnrichFunction(KeyedProcessFunction):
         user, types = plan.enrich.user, plan.event.column_types()
         seen = runtime_context.get_map_state(descriptors.SEEN)
         self._shards = SeenShards(plan.enrich, user, types[user], seen)
+        self._key = user if self._with_keys else None
         group = runtime_context.get_metrics_group()
         SeenGauges(group, _NAME, self._shards.state)
         self._enriched = group.counter("enriched")
@@ -72,7 +74,7 @@ class EnrichFunction(KeyedProcessFunction):
         is_new = new_users(self._shards, value[0], record)
         self._shards.forget(value[0], ctx.timer_service().current_watermark())
         self._enriched.inc(len(is_new))
-        yield enriched_lines(record, is_new)
+        yield enriched_lines(record, is_new, self._key)
 
 
 def new_users(shards: SeenShards, shard: str, record: AnnotatedRecord) -> pl.Series:

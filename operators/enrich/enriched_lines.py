@@ -11,21 +11,27 @@ import polars as pl
 from operators.enrich.enrich_spec import IS_NEW, UNIQUE
 from operators.records import AnnotatedRecord
 
+KEY_MARK = "\x1f"
+"""What stands between a line and its key. JSON has no control characters but as escapes."""
 _encode_json = msgspec.json.encode
 
 
-def enriched_lines(record: AnnotatedRecord, is_new: pl.Series) -> str:
+def enriched_lines(record: AnnotatedRecord, is_new: pl.Series, key: str | None = None) -> str:
     """Return the events of a record, a JSON object a line, without a newline at the end.
 
     Args:
         record: the events with their estimates.
         is_new: whether each is the first of its user, null where it has none.
+        key: the column whose value each line carries behind `KEY_MARK`, as text, unless it is null; None for
+            lines without a key.
     """
     events = pl.read_ipc_stream(io.BytesIO(record.frame))
     whole = pl.struct(*events.columns, is_new.alias(IS_NEW), pl.lit(record.unique_users).alias(UNIQUE))
     lines = events.select(line=whole.struct.json_encode())["line"]
     if record.action_codes:
         lines = _with_actions(lines, record)
+    if key is not None:
+        lines = _with_keys(lines, events[key])
     return lines.str.join("\n").item()
 
 
@@ -51,3 +57,12 @@ def _with_actions(lines: pl.Series, record: AnnotatedRecord) -> pl.Series:
         added.append(total.fill_null(""))
     longer = pl.concat_str(pl.col("line").str.strip_suffix("}"), *added, pl.lit("}"))
     return pl.DataFrame(parts).select(pl.when("there").then(longer).otherwise("line").alias("line"))["line"]
+
+
+def _with_keys(lines: pl.Series, keys: pl.Series) -> pl.Series:
+    """Add keys to lines; what would end a key or its line is a space in it."""
+    if keys.dtype == pl.Float64:
+        keys = keys.replace(0.0, 0.0)  # -0.0 is the same user, but another text
+    key = pl.col("key").cast(pl.String).str.replace_all(f"[\n{KEY_MARK}]", " ")
+    added = pl.concat_str(pl.lit(KEY_MARK), key).fill_null("")
+    return pl.DataFrame({"line": lines, "key": keys}).select(pl.concat_str("line", added))["line"]

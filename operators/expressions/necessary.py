@@ -1,7 +1,7 @@
 """What must hold of the columns of some events if a condition is true for one: found without evaluating it.
 
 Of each column of numbers or booleans only the least and the greatest value are looked at, of each column of
-texts which there are. What follows from that for sums, differences and products is found by interval
+texts which there are. What follows from that for sums, products and quotients is found by interval
 arithmetic: rounding keeps the order of numbers, so that ends computed as values are, bound them.
 """
 
@@ -22,7 +22,7 @@ Reach = tuple[float, float]
 NOTHING: Reach = (inf, -inf)
 EVERYTHING: Reach = (-inf, inf)
 _LONG_MIN, _LONG_MAX = -(2**63), 2**63 - 1
-_BOUNDED = frozenset(("column", "literal", "to double", "+", "-", "*", "negate", "abs()"))
+_BOUNDED = frozenset(("column", "literal", "to double", "+", "-", "*", "/", "negate", "abs()"))
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,10 @@ def _ends(operator: str, one: Reach, other: Reach = NOTHING) -> list[float]:
         return [one[0] - other[1], one[1] - other[0]]
     if operator == "*":
         return [left * right for left in one for right in other]
+    if operator == "/":
+        if other[0] <= 0 <= other[1]:
+            return list(EVERYTHING)
+        return [left / right for left in one for right in other]
     if operator == "negate":
         return [-one[0], -one[1]]
     if operator == "abs()":

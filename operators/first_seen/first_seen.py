@@ -1,6 +1,8 @@
 """Which events are the first of their value: the logic of one metric, without an engine.
 
 What an event is told by is its own time, so the same input gives the same answers however fast it is read.
+Behind what a shard sent to the windows it tells them how far it is. What it told last is not state: one that
+starts anew tells it again.
 """
 
 from __future__ import annotations
@@ -14,7 +16,10 @@ import numpy as np
 from operators.first_seen.seen_shards import SeenShards
 from operators.ingest.partials import shard_of
 from operators.metric import Metric
-from operators.records import LateCandidate, SeenPane, SeenRecord, SliceRecord, encode, shard_key
+from operators.records import Beat, LateCandidate, SeenPane, SeenRecord, SliceRecord, encode, shard_key
+from operators.windows.runner import Timers
+from operators.windows.stage_news import StageNews
+from state.clock_state import END_OF_TIME_MS, MIN_TIME_MS
 from state.packed import Entry, pack
 
 _encode_json = msgspec.json.encode
@@ -32,22 +37,45 @@ class FirstSeenRunner:
     Args:
         metric: the metric; it has `seen`.
         shards: what its values are remembered in.
+        timers: the timers of the shard at hand.
     """
 
-    def __init__(self, metric: Metric, shards: SeenShards) -> None:
+    def __init__(self, metric: Metric, shards: SeenShards, timers: Timers) -> None:
         """Keep the parts; nothing is read yet."""
-        self._metric, self._shards = metric, shards
+        self._metric, self._shards, self._timers = metric, shards, timers
+        self._news, self._next_news_ms = StageNews(metric), {}
 
     def on_record(
-        self, shard: str, record: SeenRecord, watermark_ms: int
+        self, shard: str, record: SeenRecord | Beat, watermark_ms: int
     ) -> Iterator[tuple[str, bytes] | FirstSeenEvent]:
         """Yield the records for the windows, and the first event of each new value.
 
         Args:
             shard: names the shard at hand.
-            record: the events.
+            record: the events, or a beat.
             watermark_ms: the engine's watermark; the least int64 before there is one.
         """
+        if isinstance(record, SeenRecord):
+            yield from self._events(shard, record, watermark_ms)
+        yield from self.on_event_time(shard, watermark_ms)
+
+    def on_event_time(self, shard: str, watermark_ms: int) -> Iterator[tuple[str, bytes]]:
+        """Tell the windows how far the shard at hand is, where they wait for it.
+
+        Args:
+            shard: names the shard at hand.
+            watermark_ms: the engine's watermark.
+        """
+        next_ms = self._next_news_ms.get(shard, self._news.next_ms(MIN_TIME_MS))
+        if watermark_ms >= next_ms:
+            yield from self._news.records(shard, watermark_ms)
+            next_ms = self._next_news_ms[shard] = self._news.next_ms(watermark_ms)
+        if next_ms < END_OF_TIME_MS:
+            self._timers.at_event_time(next_ms)
+
+    def _events(
+        self, shard: str, record: SeenRecord, watermark_ms: int
+    ) -> Iterator[tuple[str, bytes] | FirstSeenEvent]:
         owners = np.frombuffer(record.owners, "<u4").astype(np.int64)
         groups = np.frombuffer(record.groups, "<u4").astype(np.int64)
         times = np.frombuffer(record.times, "<i8")

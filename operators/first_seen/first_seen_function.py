@@ -1,4 +1,4 @@
-"""The first-seen operator in Flink: gives the runners their state and clock."""
+"""The first-seen operator in Flink: gives the runners their state, timers and clock."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from operators.first_seen.seen_shards import SeenShards
 from operators.ingest.seen_records import seen_stream
 from operators.plan import Plan
 from operators.records import decode_seen, stream_of
+from operators.windows.flink_timers import FlinkTimers
 from state import descriptors
 
 FIRST_SEEN = OutputTag("first-seen", Types.STRING())
@@ -34,6 +35,7 @@ class FirstSeenFunction(KeyedProcessFunction):
     def open(self, runtime_context: RuntimeContext) -> None:
         """Build the runners over this operator's state."""
         seen = runtime_context.get_map_state(descriptors.SEEN)
+        self._timers = FlinkTimers()
         self._runners: dict[str, FirstSeenRunner] = {}
         plan = Plan.model_validate_json(self._plan_json)
         types = plan.event.column_types()
@@ -42,15 +44,24 @@ class FirstSeenFunction(KeyedProcessFunction):
                 column = metric.seen.of
                 shards = SeenShards(metric.seen, column, types[column], seen)
                 SeenGauges(runtime_context.get_metrics_group(), metric.name, shards.state)
-                self._runners[seen_stream(metric)] = FirstSeenRunner(metric, shards)
+                self._runners[seen_stream(metric)] = FirstSeenRunner(metric, shards, self._timers)
 
     def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator:
         """Take one record."""
-        shard = ctx.get_current_key()
+        shard, service = ctx.get_current_key(), ctx.timer_service()
+        self._timers.turn_to(shard, service)
         runner = self._runners[stream_of(shard)]
-        watermark_ms = ctx.timer_service().current_watermark()
-        for output in runner.on_record(shard, decode_seen(value[1]), watermark_ms):
+        for output in runner.on_record(shard, decode_seen(value[1]), service.current_watermark()):
             if isinstance(output, FirstSeenEvent):
                 yield FIRST_SEEN, output.text.decode()
             else:
                 yield Row(*output)
+
+    def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Row]:
+        """Tell the windows how far a shard is."""
+        shard, service = ctx.get_current_key(), ctx.timer_service()
+        if stream_of(shard) not in self._runners:
+            return  # of a metric that was taken out of the pipeline
+        self._timers.turn_to(shard, service)
+        for record in self._runners[stream_of(shard)].on_event_time(shard, service.current_watermark()):
+            yield Row(*record)

@@ -1,9 +1,9 @@
 """Gathering the events of entities: the logic of one metric, without an engine.
 
 The runner sees the watermark as late as the metric allows events to be late (see `operators.windows.delay`).
-What is closed goes to the windows, in the slice of its time, and behind it the news of how far this shard is
-(see `operators.windows.gathered`). What a shard did last, its *horizon*, is state: after a restart, when the
-engine's watermark starts anew from the minimum, an event is late if a window could not take it any more.
+What is closed goes to the windows, in the slice of its time, and behind it the news of how far this shard is.
+What a shard did last, its *horizon*, is state: after a restart, when the engine's watermark starts anew from
+the minimum, an event is late if a window could not take it any more.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from operators.records import (
     Beat,
     LateCandidate,
     LocalSession,
-    Progress,
     SessionRecord,
     SliceRecord,
     encode,
@@ -28,6 +27,7 @@ from operators.records import (
 )
 from operators.windows.results import Late, ResultWriter
 from operators.windows.runner import Clock, Held, Timers
+from operators.windows.stage_news import StageNews
 from state.bucket_state import NEVER_MS, bucket_of
 from state.clock_state import END_OF_TIME_MS, MIN_TIME_MS, ClockState
 from state.gather_state import GatherState
@@ -62,6 +62,7 @@ class GatherRunner:
         self._current = current
         self._metric, self._gather, self._writer = metric, metric.gather, writer
         self._state, self._clock, self._timers = state, clock_state, timers
+        self._news = StageNews(metric)
 
     def on_record(self, record: SessionRecord | Beat, clock: Clock) -> Outputs:
         """Add events to what is held of their entities, or call them late."""
@@ -80,7 +81,7 @@ class GatherRunner:
                 due[bucket] = self._next_due(held)
             self._state.set_due(due)
         if horizon == MIN_TIME_MS < self._clock.horizon():  # windows wait for the word of every shard
-            yield from self._progress(horizon, watermark_ms)
+            yield from self._news.records(self._current(), watermark_ms)
         self._schedule(due, watermark_ms)
 
     def on_event_time(self, time_ms: int, clock: Clock) -> Outputs:
@@ -147,24 +148,12 @@ class GatherRunner:
             due[bucket] = self._next_due(held)
         self._state.set_due(due)
         yield from self._records(events, outcomes)
-        yield from self._progress(horizon, to_ms)
+        if to_ms >= self._news.next_ms(horizon):
+            yield from self._news.records(self._current(), to_ms)
         if to_ms == END_OF_TIME_MS:  # the input's end is no time: a job that goes on later has more
             ends = [end - 1 + self._gather.span_ms for end, _ in events]
             to_ms = max([horizon, *ends])
         self._clock.set_horizon(to_ms)
-
-    def _progress(self, from_ms: int, to_ms: int) -> Iterator[tuple[str, bytes]]:
-        """Yield the news that all up to `to_ms` was sent, where a window may have waited for it."""
-        metric, span_ms = self._metric, self._gather.span_ms
-        if to_ms == END_OF_TIME_MS:
-            reached_ms = END_OF_TIME_MS
-        else:
-            reached_ms = to_ms - span_ms
-            if from_ms > MIN_TIME_MS and metric.grid.next_boundary(from_ms - span_ms) > reached_ms:
-                return
-        told = encode(Progress(int(self._current().rpartition("/")[2]), reached_ms))
-        for shard in range(metric.shards):
-            yield shard_key(metric.name, shard), told
 
     def _records(
         self,
@@ -185,12 +174,8 @@ class GatherRunner:
         return min((self._gather.due_ms(entry.partial) for entry in held.values()), default=NEVER_MS)
 
     def _schedule(self, due: np.ndarray, watermark_ms: int) -> None:
-        """Ask for the next time something is due, and for when the next window ends even if nothing is."""
-        boundary_ms = MIN_TIME_MS + 1
-        if watermark_ms > boundary_ms:
-            span_ms = self._gather.span_ms
-            boundary_ms = self._metric.grid.next_boundary(watermark_ms - span_ms) + span_ms
-        for time_ms in (int(due.min()), boundary_ms):
+        """Ask for the next time something is due, and for when windows wait for news even if nothing is."""
+        for time_ms in (int(due.min()), self._news.next_ms(watermark_ms)):
             if time_ms < END_OF_TIME_MS:
                 self._timers.at_event_time(time_ms)
 

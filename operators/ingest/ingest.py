@@ -12,7 +12,7 @@ from operators.enrich.enrich_records import EnrichRecords
 from operators.events.event_columns import EventColumns
 from operators.ingest.gather_records import GatherRecords, gather_stream
 from operators.ingest.partials import MetricPartials, session_stream
-from operators.ingest.seen_records import SeenRecords
+from operators.ingest.seen_records import SeenRecords, seen_stream
 from operators.ingest.source_batch import SourceBatch, payload_fields
 from operators.ingest.watermarks import PartitionWatermarks
 from operators.metric import Metric
@@ -166,8 +166,9 @@ def _beaten(metrics: tuple[Metric, ...], features: Features | None) -> Iterator[
             yield metric.name, metric.shards
         for window in metric.sessions:
             yield session_stream(metric, window), metric.shards
-        if metric.gather is not None:
-            yield gather_stream(metric), metric.gather.shards
+        if metric.stage is not None:
+            stage_stream = seen_stream if metric.gather is None else gather_stream
+            yield stage_stream(metric), metric.stage.shards
     if features is not None:
         yield RULES_STREAM, features.spec.shards
 

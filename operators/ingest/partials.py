@@ -70,7 +70,7 @@ def slice_records(metric: Metric, selected: Selected) -> Iterator[tuple[str, byt
     for (slice_number, shard), entries in packed.items():
         end = int(slice_ends[slice_number])
         candidates = None
-        if metric.late_sessions is None and metric.grid.last_needed_ms(end) <= late.before_ms:
+        if metric.late_sessions is None and metric.grid.last_taken_ms(end) <= late.before_ms:
             of_group = {group: keys[int(key_numbers[group])] for group in members[slice_number, shard]}
             candidates = late.candidates(ids, of_group)
         origin = b"" if candidates is not None else selected.origin

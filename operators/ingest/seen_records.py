@@ -79,7 +79,7 @@ class SeenRecords:
             zip(key_numbers.tolist(), slice_numbers.tolist(), strict=True)
         ):
             key, end = keys[key_number], int(slice_ends[slice_number])
-            may_be_late = grid.last_needed_ms(end) <= late.before_ms
+            may_be_late = grid.last_taken_ms(end) <= late.before_ms
             panes.append(SeenPane(end, key, late.candidates(ids, {number: key}) if may_be_late else None))
         present, owners = np.unique(codes, return_inverse=True)
         groups = np.zeros(len(codes), np.int64) if ids is None else ids

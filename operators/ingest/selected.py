@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from operators.batch.event_batch import EventBatch
-from operators.batch.groups import Groups, key_codes
+from operators.batch.groups import Groups, compact, key_codes
 from operators.metric import Metric
 from operators.records import LateCandidate
 
@@ -36,14 +36,17 @@ class Selected:
         return self.batch.time_ms if self.rows is None else self.batch.time_ms[self.rows]
 
     def only(self, which: np.ndarray) -> Selected:
-        """Return some of them.
+        """Return some of them, with the keys that they have.
 
         Args:
             which: `(m,)` bool, or the numbers of those that are wanted among these, ascending.
         """
         rows = (np.arange(len(self.batch)) if self.rows is None else self.rows)[which]
-        codes = None if self.codes is None else self.codes[which]
-        return Selected(self.batch, rows, codes, self.keys, self.late.only(rows), self.origin)
+        codes, keys = self.codes, self.keys
+        if codes is not None:
+            present, codes = compact(codes[which], len(keys))
+            keys = [keys[number] for number in present.tolist()]
+        return Selected(self.batch, rows, codes, keys, self.late.only(rows), self.origin)
 
     def groups(self, count: int, ids: np.ndarray | None) -> Groups:
         """Return them in groups of these numbers."""

@@ -64,6 +64,14 @@ class Kind(BaseModel, ABC):
     answer_options: ClassVar[frozenset[str]] = frozenset()
     """Options that shape answers only, not what is kept: a job that goes on may have others."""
 
+    @property
+    def before_ms(self) -> int:
+        """How long the time before a window is that the window is held against; 0 for kinds that do not.
+
+        The aggregator of a kind that does has a method `answer_against`.
+        """
+        return 0
+
     @abstractmethod
     def build(self, columns: Mapping[str, str]) -> Aggregator:
         """Return what computes this metric.
@@ -93,6 +101,21 @@ class Kind(BaseModel, ABC):
         return ()
 
 
+@dataclass(frozen=True)
+class Before:
+    """What is known of the time before a window, for one key.
+
+    Attributes:
+        partial: all partials of that time, merged; None where nothing came.
+        seen_ms: how much of that time was seen, 0 to the kind's `before_ms`.
+        window_ms: the length of the window itself.
+    """
+
+    partial: bytes | None
+    seen_ms: int
+    window_ms: int
+
+
 class Aggregator(ABC):
     """Mergeable summaries of groups of events. A partial is never empty bytes."""
 
@@ -112,6 +135,16 @@ class Aggregator(ABC):
             partial: all partials of the window, merged.
             events: how many events are in the window.
         """
+
+    def answer_against(self, partial: bytes, events: int, before: Before) -> Fields:
+        """Return the result fields of a kind that holds a window against the time before it.
+
+        Args:
+            partial: all partials of the window, merged.
+            events: how many events are in the window.
+            before: what is known of the time before it.
+        """
+        return self.answer(partial, events)
 
     def sketch(self, partial: bytes) -> bytes | None:
         """Return the sketch's own image, for `with_sketch`; None where the kind keeps no sketch."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -62,15 +63,15 @@ class FeatureRunner:
         """Make what runs each feature; nothing is read yet."""
         self._remember_ms, self._state = features.spec.remember, state
         positions = {name: number for number, name in enumerate(features.events)}
-        self._running = []
+        self._own: dict[str, _Running] = {}
+        self._over_all: dict[str, _Running] = {}
         conditions = 0
         for column in features.columns:
             condition = None
             if column.condition is not None:
                 condition, conditions = conditions, conditions + 1
-            self._running.append(_Running(column, [positions[name] for name in column.reads], condition))
-        self._own_keys = {one.key for one in self._running if not one.over_all}
-        self._all_keys = {one.key for one in self._running if one.over_all}
+            running = _Running(column, [positions[name] for name in column.reads], condition)
+            (self._over_all if running.over_all else self._own)[_key(column)] = running
 
     def lives(self, shard: str, record: RuleRecord) -> Lives:
         """Read the histories of a record's entities, and take its events into them in order.
@@ -108,27 +109,36 @@ class FeatureRunner:
             record: the events.
             lives: their histories.
         """
-        everyone = self._state.read(shard, EVERYONE) if self._all_keys else None
-        every, found = bytes([1]) * len(lives.owners), {}
-        for one in self._running:
-            counts = every if one.condition is None else record.counts[one.condition]
-            reads = [record.columns[position] for position in one.positions]
-            if one.over_all:
-                states, owners = [_known(everyone, one)], [0] * len(lives.owners)
-            else:
-                states, owners = [_known(history, one) for history in lives.histories], lives.owners
-            found[one.name] = one.run(states, owners, lives.clocks, counts, reads)
-        if everyone is not None:
+        known = zip(*(_known(history, self._own) for history in lives.histories), strict=True)
+        made = self._made(self._own, known, record, lives.owners, lives.clocks)
+        if self._over_all:
+            everyone, owners = self._state.read(shard, EVERYONE), [0] * len(lives.owners)
+            known = ([state] for state in _known(everyone, self._over_all))
+            made |= self._made(self._over_all, known, record, owners, lives.clocks)
             everyone.time_ms = max(everyone.time_ms, *lives.clocks)
-            _drop_others(everyone, self._all_keys)
             self._state.write(shard, EVERYONE, everyone)
-        return found
+        return made
 
     def write(self, shard: str, lives: Lives) -> None:
         """Keep the histories of the shard at hand."""
         for entity, history in dict(zip(lives.entities, lives.histories, strict=True)).items():
-            _drop_others(history, self._own_keys)
             self._state.write(shard, entity, history)
+
+    @staticmethod
+    def _made(
+        running: dict[str, _Running],
+        known: Iterable[Sequence[FeatureState]],
+        record: RuleRecord,
+        owners: list[int],
+        clocks: list[int],
+    ) -> dict[str, list[Value]]:
+        """Return the columns of some features; `known` has what each of them knows, by owner."""
+        every, made = bytes([1]) * len(owners), {}
+        for one, states in zip(running.values(), known, strict=True):
+            counts = every if one.condition is None else record.counts[one.condition]
+            reads = [record.columns[position] for position in one.positions]
+            made[one.name] = one.run(states, owners, clocks, counts, reads)
+        return made
 
 
 class _Running:
@@ -139,7 +149,6 @@ class _Running:
         self.name, self.positions, self.condition = column.name, positions, condition
         self.run, self.new = runs.run, runs.new
         self.over_all = getattr(column.feature, "over", "own") == "all"
-        self.key = _key(column)
 
 
 def _key(column: FeatureColumn) -> str:
@@ -149,14 +158,9 @@ def _key(column: FeatureColumn) -> str:
     return f"{column.name}:{digest}"
 
 
-def _known(history: History, one: _Running) -> FeatureState:
-    state = history.features.get(one.key)
-    if state is None:
-        state = history.features[one.key] = one.new()
-    return state
-
-
-def _drop_others(history: History, keys: set[str]) -> None:
-    """Drop what features knew that are no longer there."""
-    if len(history.features) > len(keys):
-        history.features = {key: state for key, state in history.features.items() if key in keys}
+def _known(history: History, running: dict[str, _Running]) -> Collection[FeatureState]:
+    """Return what features know, in their order; what they knew that are no longer there is dropped."""
+    known = history.features
+    if list(known) != list(running):
+        known = history.features = {key: known.get(key) or one.new() for key, one in running.items()}
+    return known.values()

@@ -33,12 +33,12 @@ class HeldKey:
             self.windows = np.frombuffer(remembered.windows, WINDOW_TYPE)
             self.alarms = {alarm.rule: alarm for alarm in remembered.alarms}
             self.last = remembered.last_start_ms, remembered.last_end_ms
-        for name, rule in own.rules.items():
+        for name in own.rules:
             known = self.alarms.get(name)
-            if known is None or known.version != rule.version:
+            if known is None or known.mark != own.marks[name]:
                 flags = bytes(len(self.windows))
                 since_ms, absent = (known.since_ms, known.absent) if known else (None, False)
-                self.alarms[name] = Alarm(name, rule.version, since_ms, 0, flags, since_ms, absent)
+                self.alarms[name] = Alarm(name, own.marks[name], since_ms, 0, flags, since_ms, absent)
         starts_ms = self._starts_ms()
         self._said = {name: self._spells(rule, starts_ms) for name, rule in own.rules.items()}
 

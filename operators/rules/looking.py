@@ -9,7 +9,7 @@ import msgspec
 
 from operators.metric import Metric
 from operators.rules.absence import Absence, due_ms
-from operators.rules.compiled_rule import CompiledRule
+from operators.rules.compiled_rule import COLUMNS_BEFORE, CompiledRule
 from operators.rules.conditions import flags_of
 from operators.rules.held_key import HeldKey
 from operators.rules.result_alerts import Named, ResultAlerts, Told
@@ -101,8 +101,9 @@ class Looking:
         for before, rules in by_before.items() if placed else ():
             values = [looked[name].values for name, _, _ in placed]
             if before:
+                names = COLUMNS_BEFORE.keys() & {name for rule in rules for name in rule.columns}
                 numbers = [key.numbers_before(at, before) for _, key, at in placed]
-                values = [own | before_values(n) for own, n in zip(values, numbers, strict=True)]
+                values = [own | before_values(n, names) for own, n in zip(values, numbers, strict=True)]
             flags = flags_of(rules, values, self.rows.types)
             for (name, key, at), own, of_rules in zip(placed, values, flags, strict=True):
                 key.set_flags(at, of_rules)

@@ -31,7 +31,7 @@ class Readable:
                 key.
         """
         if rule.metric is None and not self._events:
-            raise ValueError("is a rule on events, which needs the section features")
+            raise ValueError("when: is on events, which needs the section features")
         compiled = compile_rule(rule, version, self._events, self._results)
         if rule.metric is not None:
             window_of(rule, self._metrics[rule.metric])

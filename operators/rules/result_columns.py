@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from math import isfinite
 from typing import NamedTuple
 
 import msgspec
@@ -17,6 +18,13 @@ from operators.windows.slices import SessionWindow, TimeWindow
 
 Window = TimeWindow | SessionWindow
 _OF_WINDOWS = {"window_start_ms": "long", "window_end_ms": "long", "events": "long"}
+_BEFORE: Mapping[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "previous": lambda numbers, known: numbers[-1],
+    "mean_before": lambda numbers, known: known.mean(),
+    "stddev_before": lambda numbers, known: known.std(),
+    "median_before": lambda numbers, known: np.median(known),
+    "mad_before": lambda numbers, known: np.median(np.abs(known - np.median(known))),
+}
 _LEAST, _GREATEST = -(2**63), 2**63 - 1
 
 
@@ -183,11 +191,12 @@ class ResultRows:
                 yield Row(_encode(row[named]), result.key | {named: row[named]}, values, number)
 
 
-def before_values(numbers: np.ndarray) -> dict[str, float | int | None]:
-    """Return the values of `COLUMNS_BEFORE`.
+def before_values(numbers: np.ndarray, names: Iterable[str]) -> dict[str, float | int | None]:
+    """Return values of some of `COLUMNS_BEFORE`.
 
     Args:
         numbers: of the windows before, in their order, `(n,) float64`, NaN where there was none.
+        names: which are asked for.
 
     Returns:
         `mean_before` and so on of those that are numbers, `previous` of the window just before; null where
@@ -195,19 +204,13 @@ def before_values(numbers: np.ndarray) -> dict[str, float | int | None]:
         distances from the median.
     """
     known = numbers[~np.isnan(numbers)]
-    told: dict[str, float | int | None] = dict.fromkeys(COLUMNS_BEFORE)
-    told["count_before"] = len(known)
+    told: dict[str, float | int | None] = dict.fromkeys(names)
     if len(known):
         with np.errstate(over="ignore", invalid="ignore"):
-            median = np.median(known)
-            found = {
-                "previous": numbers[-1],
-                "mean_before": known.mean(),
-                "stddev_before": known.std(),
-                "median_before": median,
-                "mad_before": np.median(np.abs(known - median)),
-            }
-        told |= {name: float(value) for name, value in found.items() if np.isfinite(value)}
+            found = {name: float(_BEFORE[name](numbers, known)) for name in told.keys() & _BEFORE.keys()}
+        told |= {name: value for name, value in found.items() if isfinite(value)}
+    if "count_before" in told:
+        told["count_before"] = len(known)
     return told
 
 

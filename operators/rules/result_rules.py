@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 
 from operators.metric import Metric
 from operators.records import RuleChange
@@ -25,6 +26,7 @@ class WindowRules:
     Attributes:
         window: the window.
         rules: those that are on, by name.
+        marks: for each of them a number that is another one for another version or text.
         keep: how many windows of a key are held for them: those that they compare with, or that have to be in
             a row, and those that may still change.
         absent_for_ms: how long each key may have no result for each of the rules that ask for that, by name.
@@ -33,6 +35,7 @@ class WindowRules:
 
     window: Window
     rules: Mapping[str, CompiledRule]
+    marks: Mapping[str, int]
     keep: int
     absent_for_ms: Mapping[str, int]
     remember_ms: int
@@ -150,7 +153,14 @@ def _of_window(metric: Metric, window: Window, rules: Sequence[CompiledRule]) ->
     absent = {one.rule.name: one.rule.absent_for for one in rules if one.rule.absent_for is not None}
     longest = max(absent.values(), default=0)
     remember_ms = max(_LEAST_REMEMBERED_MS, 10 * longest, 2 * keep * every_ms)
-    return WindowRules(window, {one.rule.name: one for one in rules}, keep, absent, remember_ms)
+    marks = {one.rule.name: _mark(one) for one in rules}
+    return WindowRules(window, {one.rule.name: one for one in rules}, marks, keep, absent, remember_ms)
+
+
+def _mark(rule: CompiledRule) -> int:
+    """Return a mark, of the text too: where nobody keeps rules, all of them are version 1 for ever."""
+    text = rule_text(rule.rule) + rule.version.to_bytes(8, "little")
+    return int.from_bytes(blake2b(text, digest_size=7).digest(), "little")
 
 
 def _read(text: bytes) -> Rule | None:

@@ -10,7 +10,9 @@ again it counts once more.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from math import floor, fsum, inf, isfinite, log10
 from struct import Struct as Layout
 
@@ -50,13 +52,18 @@ class CountRun:
         """Return how many events there were, that at hand included, for each event in order."""
         within_ms, told = self._within_ms, []
         for owner, clock, counted in zip(owners, clocks, counts, strict=False):
-            kept = states[owner].counts
-            forget(kept, clock - within_ms)
+            state = states[owner]
+            times, kept = state.times, state.counts
+            forget(times, kept, clock - within_ms)
             if counted:
-                kept[clock] = kept.get(clock, 0) + 1
-                if len(kept) > MOST_EXACT:
-                    put_together(kept, within_ms, sum)
-            told.append(sum(kept.values()))
+                if times and times[-1] == clock:
+                    kept[-1] += 1
+                else:
+                    times.append(clock)
+                    kept.append(1)
+                    if len(times) > MOST_EXACT:
+                        put_together(times, kept, within_ms, sum)
+            told.append(sum(kept))
         return told
 
 
@@ -85,13 +92,18 @@ class SumRun:
         """Return the sum, the event at hand included, for each event in order; null where it is too large."""
         within_ms, add, told = self._within_ms, self._add, []
         for owner, clock, counted, value in zip(owners, clocks, counts, reads[0], strict=False):
-            kept = states[owner].sums
-            forget(kept, clock - within_ms)
+            state = states[owner]
+            times, kept = state.times, state.sums
+            forget(times, kept, clock - within_ms)
             if counted and value is not None:
-                kept[clock] = add((kept[clock], value)) if clock in kept else float(value)
-                if len(kept) > MOST_EXACT:
-                    put_together(kept, within_ms, add)
-            total = add(kept.values()) if kept else 0.0
+                if times and times[-1] == clock:
+                    kept[-1] = add((kept[-1], value))
+                else:
+                    times.append(clock)
+                    kept.append(float(value))
+                    if len(times) > MOST_EXACT:
+                        put_together(times, kept, within_ms, add)
+            total = add(kept) if len(kept) > 1 else kept[0] if kept else 0.0
             told.append(total if isfinite(total) else None)
         return told
 
@@ -122,49 +134,55 @@ class DistinctRun:
         within_ms, bits, told = self._within_ms, self._bits, []
         for owner, clock, counted, value in zip(owners, clocks, counts, reads[0], strict=False):
             state = states[owner]
-            newest, older = state.newest, state.older
-            _forget_values(newest, clock - within_ms)
-            if older:
-                forget(older, clock - within_ms)
+            times, values = state.times, state.values
+            forget(times, values, clock - within_ms)
+            if state.older_times:
+                forget(state.older_times, state.older_counts, clock - within_ms)
             if counted and value is not None:
                 own = bits(value)
-                newest.pop(own, None)  # so that the newest is last
-                newest[own] = clock
-                if len(newest) > MOST_EXACT:
+                if own in values:  # so that the newest is last
+                    place = values.index(own)
+                    del values[place], times[place]
+                times.append(clock)
+                values.append(own)
+                if len(values) > MOST_EXACT:
                     _put_values_together(state, within_ms)
-            told.append(len(newest) + sum(older.values()) if older else len(newest))
+            told.append(len(values) + sum(state.older_counts))
         return told
 
 
-def forget(kept: dict[int, float], up_to_ms: int) -> None:
-    """Drop what is of a time up to this, out of amounts by time in ascending order."""
-    while kept:
-        first = next(iter(kept))
-        if first > up_to_ms:
-            return
-        del kept[first]
+def forget(times: list[int], kept: list[float], up_to_ms: int) -> None:
+    """Drop what is of a time up to this.
+
+    Args:
+        times: times in ascending order.
+        kept: what is of each of them.
+        up_to_ms: the time.
+    """
+    if times and times[0] <= up_to_ms:
+        count = bisect_right(times, up_to_ms)
+        del times[:count], kept[:count]
 
 
-def put_together(kept: dict[int, float], within_ms: int, add: Callable[[Iterable[float]], float]) -> None:
+def put_together(
+    times: list[int], kept: list[float], within_ms: int, add: Callable[[Sequence[float]], float]
+) -> None:
     """Put the older half of amounts by time together, cell by cell.
 
     Args:
-        kept: the amounts, in ascending order of time.
+        times: times in ascending order.
+        kept: the amount of each.
         within_ms: the length of the window.
         add: adds amounts up.
     """
-    times, amounts = list(kept), list(kept.values())
-    recent = len(times) - MOST_EXACT // 2
-    kept.clear()
-    start = 0
-    for end in range(1, recent + 1):
-        if end == recent or times[end] * CELLS // within_ms != times[start] * CELLS // within_ms:
-            kept[times[end - 1]] = amounts[start] if end == start + 1 else add(amounts[start:end])
-            start = end
-    kept.update(zip(times[recent:], amounts[recent:], strict=True))
+    older = len(times) - MOST_EXACT // 2
+    ends = [n for n in range(1, older) if times[n] * CELLS // within_ms != times[n - 1] * CELLS // within_ms]
+    cells = list(pairwise([0, *ends, older]))
+    kept[:older] = [kept[start] if end == start + 1 else add(kept[start:end]) for start, end in cells]
+    times[:older] = [times[end - 1] for _, end in cells]
 
 
-def decimal_sum(values: Iterable[float]) -> float:
+def decimal_sum(values: Sequence[float]) -> float:
     """Return the sum of doubles that stand for decimal numbers, infinite or no number where it is too large.
 
     Where these have no more than 15 digits from the first of the sum of their sizes on, it is the double
@@ -173,7 +191,6 @@ def decimal_sum(values: Iterable[float]) -> float:
     >>> decimal_sum([0.1, 0.1, 0.1]), decimal_sum([1e6 + 0.1, -1e6])
     (0.3, 0.1)
     """
-    values = list(values)
     try:
         total = fsum(values)
         size = total if min(values) >= 0 else fsum(map(abs, values))
@@ -182,28 +199,22 @@ def decimal_sum(values: Iterable[float]) -> float:
         return inf
 
 
-def _sum_of_longs(values: Iterable[float]) -> float:
+def _sum_of_longs(values: Sequence[float]) -> float:
     return fsum(values)
-
-
-def _forget_values(newest: dict[int, int], up_to_ms: int) -> None:
-    while newest:
-        first = next(iter(newest))
-        if newest[first] > up_to_ms:
-            return
-        del newest[first]
 
 
 def _put_values_together(state: Different, within_ms: int) -> None:
     """Keep of the older half of the values only how many there were, by time."""
-    items = list(state.newest.items())
-    older, recent = items[: len(items) - MOST_EXACT // 2], items[len(items) - MOST_EXACT // 2 :]
-    state.newest.clear()
-    state.newest.update(recent)
-    for _, time_ms in older:
-        state.older[time_ms] = state.older.get(time_ms, 0) + 1
-    if len(state.older) > MOST_EXACT:
-        put_together(state.older, within_ms, sum)
+    older = len(state.times) - MOST_EXACT // 2
+    for time_ms in state.times[:older]:
+        if state.older_times and state.older_times[-1] == time_ms:
+            state.older_counts[-1] += 1
+        else:
+            state.older_times.append(time_ms)
+            state.older_counts.append(1)
+    del state.times[:older], state.values[:older]
+    if len(state.older_times) > MOST_EXACT:
+        put_together(state.older_times, state.older_counts, within_ms, sum)
 
 
 def _bits_of_text(text: str) -> int:

@@ -8,6 +8,7 @@ from hashlib import blake2b
 import msgspec
 
 from operators.metric import Metric
+from operators.metrics.kind import Before
 from operators.records import LateCandidate
 
 encode_json = msgspec.json.encode
@@ -47,6 +48,7 @@ class ResultWriter:
         partial: bytes,
         revision: int,
         final: bool,
+        before: Before | None = None,
     ) -> Result:
         """Return a result.
 
@@ -57,12 +59,17 @@ class ResultWriter:
             partial: all partials of the window, merged.
             revision: 0 for the first emission of the id.
             final: whether the watermark passed the window's end.
+            before: what came before the window; None where the metric does not look back.
         """
+        aggregator = self._metric.aggregator
         fields = self._head(key, window)
         fields["events"] = events
-        fields |= self._metric.aggregator.answer(partial, events)
+        if before is None:
+            fields |= aggregator.answer(partial, events)
+        else:
+            fields |= aggregator.answer_against(partial, events, before)
         fields |= {"revision": revision, "final": final}
-        if self._with_sketch and (image := self._metric.aggregator.sketch(partial)) is not None:
+        if self._with_sketch and (image := aggregator.sketch(partial)) is not None:
             fields["sketch"] = b64encode(image).decode()
         return Result(encode_json(fields))
 

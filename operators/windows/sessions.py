@@ -134,9 +134,9 @@ class SessionRunner:
                 candidates = [
                     c
                     for c in candidates
-                    if grid.last_needed_ms(grid.slice_end(c.event_time_ms)) <= watermark_ms
+                    if grid.last_taken_ms(grid.slice_end(c.event_time_ms)) <= watermark_ms
                 ]
-            elif grid.last_needed_ms(grid.slice_end(local.last_ms)) > watermark_ms:
+            elif grid.last_taken_ms(grid.slice_end(local.last_ms)) > watermark_ms:
                 return []
         return self._writer.late(candidates, {local.key: local.events}, origin, watermark_ms)
 

@@ -28,6 +28,10 @@ class Silence:
         self._heard_ms = now_ms
         return None if self._idle_timeout_ms is None else now_ms + self._idle_timeout_ms
 
+    def is_now(self, now_ms: int) -> bool:
+        """Return whether nothing has been heard for so long that it counts."""
+        return self.length_ms(now_ms, None) > 0
+
     def look_again_ms(self, now_ms: int) -> int | None:
         """Return when a shard with open windows is to look again, if silence matters at all.
 

@@ -8,10 +8,12 @@ event that is late stays late and no window that was answered is opened again.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 
 from operators.metric import Metric
+from operators.metrics.kind import Before
 from operators.records import Beat, SliceRecord
-from operators.windows.results import Result, ResultWriter
+from operators.windows.results import ResultWriter
 from operators.windows.runner import Clock, Held, Outputs, Timers
 from operators.windows.silence import Silence
 from operators.windows.slices import TimeWindow
@@ -51,13 +53,15 @@ class SketchWindow:
         look_again_ms = self._silence.heard(clock.now_ms)
         if look_again_ms is not None:
             self._timers.at_processing_time(look_again_ms)
+        self._begin_after(watermark_ms)
         if isinstance(record, SliceRecord):
-            if self._grid.last_needed_ms(record.slice_end_ms) <= watermark_ms:
+            if self._grid.last_taken_ms(record.slice_end_ms) <= watermark_ms:
                 if not self._metric.sessions:  # they are still open when these windows are closed
                     counts = {key: entry.events for key, entry in unpack(record.packed).items()}
                     yield from self._writer.late(record.candidates, counts, record.origin, watermark_ms)
             else:
                 self._state.add(record.slice_end_ms, record.packed)
+                self._begin_after(record.slice_end_ms - 1)
                 yield from self._answer_again(record, watermark_ms)
                 self._ask_for_early_results(clock.now_ms)
         self._schedule(watermark_ms)
@@ -125,9 +129,11 @@ class SketchWindow:
         horizon = self._clock.horizon()
         if to_ms <= horizon:
             return
+        self._begin_after(to_ms)
         slice_ends = self._state.slice_ends()
         if to_ms == END_OF_TIME_MS:  # the input's end is no time: a job that goes on later has more
-            to_ms = self._grid.last_needed_ms(slice_ends[-1]) if slice_ends else horizon
+            last_ms = self._grid.last_taken_ms(slice_ends[-1]) if slice_ends else horizon
+            to_ms = max(last_ms, horizon)  # slices that are only looked back on are of windows long closed
         for end, window in self._ending(slice_ends, horizon, to_ms):
             yield from self._answer(window, end, final=True)
         if self._metric.counts_revisions:
@@ -146,7 +152,7 @@ class SketchWindow:
         if not lateness_ms:
             return
         for window in self._grid.windows:
-            for end in self._grid.ends_over(window, record.slice_end_ms):
+            for end in self._grid.ends_with(window, record.slice_end_ms):
                 if end - 1 <= watermark_ms < end - 1 + lateness_ms:
                     yield from self._answer(window, end, final=True, keys=list(unpack(record.packed)))
 
@@ -155,25 +161,54 @@ class SketchWindow:
             yield from self._answer(window, end, final=False)
 
     def _answer(self, window: TimeWindow, end: int, final: bool, keys: list[bytes] | None = None) -> Outputs:
-        parts: dict[bytes, list[Entry]] = defaultdict(list)
-        for slice_end in self._state.slice_ends(*self._grid.slices_of(window, end)):
-            for key, entry in self._state.read(slice_end, keys).items():
-                parts[key].append(entry)
+        parts = self._parts(*self._grid.slices_of(window, end), keys)
         sent = self._state.revisions(window.name, end) if self._metric.counts_revisions else {}
-        described = window.describe(end)
-        for key, entries in parts.items():
+        unsent = (-1, 0)
+        due = {
+            key: entries
+            for key, entries in parts.items()
+            if final or sum(entry.events for entry in entries) != sent.get(key, unsent)[1]
+        }
+        described, before = window.describe(end), self._before(window, end, due)
+        for key, entries in due.items():
             entry = united(entries, self._metric.aggregator.merge)
-            last_revision, last_events = sent.get(key, (-1, 0))
-            if final or entry.events != last_events:
-                sent[key] = (last_revision + 1, entry.events)
-                yield self._result(key, described, entry, last_revision + 1, final)
-        if self._metric.counts_revisions:
+            revision = sent.get(key, unsent)[0] + 1
+            sent[key] = (revision, entry.events)
+            yield self._writer.result(
+                key, described, entry.events, entry.partial, revision, final, before.get(key)
+            )
+        if self._metric.counts_revisions and due:
             self._state.set_revisions(window.name, end, sent)
 
-    def _result(
-        self, key: bytes, window: dict[str, int | str], entry: Entry, revision: int, final: bool
-    ) -> Result:
-        return self._writer.result(key, window, entry.events, entry.partial, revision, final)
+    def _parts(self, after_ms: int, up_to_ms: int, keys: Iterable[bytes] | None) -> dict[bytes, list[Entry]]:
+        """Return what the slices that end in `(after_ms, up_to_ms]` hold for these keys; for all if None."""
+        parts: dict[bytes, list[Entry]] = defaultdict(list)
+        for slice_end in self._state.slice_ends(after_ms, up_to_ms):
+            for key, entry in self._state.read(slice_end, keys).items():
+                parts[key].append(entry)
+        return parts
+
+    def _before(self, window: TimeWindow, end: int, keys: Iterable[bytes]) -> dict[bytes, Before]:
+        """Return what came before a window for each of these keys; nothing where the metric looks at none.
+
+        Only what was seen whole counts: the slice that the shard began in is left out, of which it may have
+        missed the first part.
+        """
+        if not self._grid.before_ms:
+            return {}
+        after, up_to = self._grid.slices_before(window, end)
+        after = min(max(after, self._clock.whole_from()), up_to)
+        parts = self._parts(after, up_to, list(keys))
+        merge = self._metric.aggregator.merge
+        merged = {key: united(entries, merge).partial for key, entries in parts.items()}
+        return {key: Before(merged.get(key), up_to - after, window.size_ms) for key in keys}
+
+    def _begin_after(self, time_ms: int) -> None:
+        """Remember the end of the slice of a time that the shard hears of, if it is the earliest."""
+        if self._grid.before_ms and MIN_TIME_MS < time_ms < END_OF_TIME_MS:
+            slice_end = self._grid.slice_end(time_ms)
+            if slice_end < self._clock.whole_from():
+                self._clock.set_whole_from(slice_end)
 
     def _ending(self, slice_ends: list[int], after_ms: int, up_to_ms: int) -> list[tuple[int, TimeWindow]]:
         """Return the windows over these slices whose last millisecond is in `(after_ms, up_to_ms]`."""

@@ -4,6 +4,9 @@ A *slice* is the piece of time that a metric aggregates in: the greatest common 
 sizes, slides and offsets, `[start_ms, end_ms)`, aligned to the epoch and named by its end. Every window is
 a whole number of slices, so a slice is computed once and shared by every window that holds it. All events
 of a slice are in the same windows, which is why lateness can be decided by slice.
+
+A metric may hold each window against the time before it. That time is a whole number of slices too, the same
+ones: a window *holds* the slices within it and *looks back* on those before it.
 """
 
 from __future__ import annotations
@@ -45,10 +48,10 @@ class TimeWindow:
         phase = (self.offset_ms + self.size_ms) % self.every_ms
         return -((phase - time_ms) // self.every_ms) * self.every_ms + phase
 
-    def ends_over(self, slice_start_ms: int, slice_end_ms: int) -> range:
-        """Return the ends of all windows that hold the slice, ascending."""
+    def ends_over(self, slice_start_ms: int, slice_end_ms: int, before_ms: int = 0) -> range:
+        """Return the ends of all windows that hold the slice or begin up to `before_ms` later, ascending."""
         first = self.first_end_at_or_after(slice_end_ms)
-        return range(first, slice_start_ms + self.size_ms + 1, self.every_ms)
+        return range(first, slice_start_ms + self.size_ms + before_ms + 1, self.every_ms)
 
     def describe(self, end_ms: int) -> dict[str, int | str]:
         """Return the `window` object of a result."""
@@ -90,29 +93,32 @@ class SliceGrid:
     Args:
         windows: at least one window.
         allowed_lateness_ms: how long after its end a window still takes events.
+        before_ms: how long the time before a window is that it looks back on.
 
     Raises:
-        ValueError: where a window would be made of more than 10,000 slices.
+        ValueError: where a window would be made of more than 10,000 slices, with the time before it.
     """
 
     windows: tuple[TimeWindow, ...]
     allowed_lateness_ms: int = 0
+    before_ms: int = 0
 
     def __post_init__(self) -> None:
         """Refuse windows whose slices would be absurdly small."""
         for window in self.windows:
-            slices = window.size_ms // self.slice_ms
+            slices = (window.size_ms + self.before_ms) // self.slice_ms
             if slices > MAX_SLICES_PER_WINDOW:
+                before = f" and the {self.before_ms} ms before it" if self.before_ms else ""
                 raise ValueError(
-                    f"a window of {window.size_ms} ms would have {slices} slices of {self.slice_ms} ms; "
-                    f"at most {MAX_SLICES_PER_WINDOW} are allowed: choose sizes, slides and offsets with a "
-                    "larger common divisor"
+                    f"a window of {window.size_ms} ms{before} would have {slices} slices of "
+                    f"{self.slice_ms} ms; at most {MAX_SLICES_PER_WINDOW} are allowed: choose sizes, slides "
+                    "and offsets with a larger common divisor"
                 )
 
     @cached_property
     def slice_ms(self) -> int:
         """Length of a slice in milliseconds."""
-        return gcd(*(n for w in self.windows for n in (w.size_ms, w.every_ms, w.offset_ms)))
+        return gcd(self.before_ms, *(n for w in self.windows for n in (w.size_ms, w.every_ms, w.offset_ms)))
 
     def slice_end(self, time_ms: int) -> int:
         """Return the end of the slice that an event of this time is in."""
@@ -122,13 +128,29 @@ class SliceGrid:
         """Return the ends of the windows of one kind that hold a slice."""
         return window.ends_over(slice_end_ms - self.slice_ms, slice_end_ms)
 
+    def ends_with(self, window: TimeWindow, slice_end_ms: int) -> range:
+        """Return the ends of the windows of one kind whose answer a slice is part of.
+
+        They are those that hold it, and behind them those that look back on it.
+        """
+        return window.ends_over(slice_end_ms - self.slice_ms, slice_end_ms, self.before_ms)
+
     def slices_of(self, window: TimeWindow, end_ms: int) -> tuple[int, int]:
         """Return the half-open range of slice ends `(after, up to and including)` a window is made of."""
         return end_ms - window.size_ms, end_ms
 
-    def last_needed_ms(self, slice_end_ms: int) -> int:
-        """Return the watermark at which no window takes or needs the slice any more."""
+    def slices_before(self, window: TimeWindow, end_ms: int) -> tuple[int, int]:
+        """Return the half-open range of slice ends `(after, up to and including)` a window looks back on."""
+        start_ms = end_ms - window.size_ms
+        return start_ms - self.before_ms, start_ms
+
+    def last_taken_ms(self, slice_end_ms: int) -> int:
+        """Return the watermark at which no window takes events of the slice any more: they are late."""
         return max(self.ends_over(w, slice_end_ms)[-1] for w in self.windows) - 1 + self.allowed_lateness_ms
+
+    def last_needed_ms(self, slice_end_ms: int) -> int:
+        """Return the watermark at which the slice is part of no answer that may still be given."""
+        return max(self.ends_with(w, slice_end_ms)[-1] for w in self.windows) - 1 + self.allowed_lateness_ms
 
     def next_boundary(self, watermark_ms: int) -> int:
         """Return the first watermark after this one at which some window ends or closes, full or empty."""

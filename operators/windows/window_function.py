@@ -12,12 +12,12 @@ from operators.ingest.partials import session_stream
 from operators.plan import Plan
 from operators.records import decode_record, stream_of
 from operators.windows.flink_timers import FlinkTimers
-from operators.windows.gathered import time_windows
 from operators.windows.gauges import MetricGauges, StateLooks
 from operators.windows.results import Result, ResultWriter
 from operators.windows.runner import Clock, Outputs, Runner
 from operators.windows.sessions import SessionRunner
 from operators.windows.silence import Silence
+from operators.windows.staged import time_windows
 from state import descriptors
 from state.clock_state import ClockState
 from state.session_state import SessionState

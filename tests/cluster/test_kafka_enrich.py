@@ -1,4 +1,7 @@
-"""Enriched events through a real broker: each once, new exactly where its user is, also on the way 2 -> 1."""
+"""Enriched events through a real broker: each once, new exactly where its user is, in the order of its user.
+
+All of that also across a savepoint and another parallelism.
+"""
 
 from __future__ import annotations
 
@@ -12,25 +15,27 @@ from zlib import crc32
 import pytest
 from clusters import start, stop
 from processes import Run, wait_for, write_pipeline
-from topics import Message, make_topic, read_committed, send
+from topics import CommittedReader, Message, make_topic, read_committed, send
 
 from flink_job.standalone.broker import Broker
 from flink_job.standalone.cluster import FlinkCluster
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(300)]
 
-EVENTS, USERS, PARTITIONS = 6_000, 700, 2
+EVENTS, USERS, PARTITIONS, PARTITIONS_OUT = 6_000, 700, 3, 4
 
 
-def test_users_are_new_once_and_counts_go_on_after_a_savepoint_at_another_parallelism(
+def test_users_are_new_once_keep_their_order_and_counts_go_on_after_a_savepoint_at_another_parallelism(
     runs: list[Run], broker: Broker, flink_cluster: FlinkCluster, tmp_path: Path
 ) -> None:
     chance, now_ms = random.Random(3), time.time_ns() // 10**6
-    users = [f"user {chance.randrange(USERS)}" for _ in range(EVENTS)]
+    users = [
+        None if chance.random() < 0.02 else f"J\u00fcrgen {chance.randrange(USERS)}" for _ in range(EVENTS)
+    ]
     messages = [
         Message(
             json.dumps({"user": user, "action": "visit", "n": n, "t": now_ms}).encode(),
-            crc32(user.encode()) % PARTITIONS,
+            crc32(str(user).encode()) % PARTITIONS,
         )
         for n, user in enumerate(users)
     ]
@@ -46,11 +51,19 @@ def test_users_are_new_once_and_counts_go_on_after_a_savepoint_at_another_parall
     wait_for(lambda: len(read_committed(broker.address, "enriched")) >= EVENTS, "all events")
     stop(last)
 
-    events = read_committed(broker.address, "enriched")
+    with CommittedReader(broker.address, "enriched") as reader:
+        events = reader.read_all()
     assert sorted(event["n"] for event in events) == list(range(EVENTS))
     of_user: dict[str, list[int]] = defaultdict(list)
-    for event in events:
-        of_user[event["user"]].append(event["n"])
+    partitions: dict[str, set[int]] = defaultdict(set)
+    for event, message in zip(events, reader.messages, strict=True):
+        assert message.key == (None if event["user"] is None else event["user"].encode())
+        if event["user"] is not None:
+            of_user[event["user"]].append(event["n"])  # in the order of their partition
+            partitions[event["user"]].add(message.partition)
+    assert all(len(own) == 1 for own in partitions.values())
+    assert {message.partition for message in reader.messages} == set(range(PARTITIONS_OUT))
+    assert all(numbers == sorted(numbers) for numbers in of_user.values())
     assert Counter(event["user"] for event in events if event["is_new_user"]) == dict.fromkeys(of_user, 1)
     assert all(next(e for e in events if e["n"] == min(own))["is_new_user"] for own in of_user.values())
     assert sorted(event["visit_count_est"] for event in events) == list(range(1, EVENTS + 1))
@@ -59,7 +72,8 @@ def test_users_are_new_once_and_counts_go_on_after_a_savepoint_at_another_parall
 
 def pipeline(address: str) -> dict[str, object]:
     outputs = {"results": "visit-results", "late": "visit-late", "rejects": "visit-rejects"}
-    outputs["enriched"] = "enriched"
+    sinks = {output: {"type": "kafka", "topic": t, "create": True} for output, t in outputs.items()}
+    sinks["enriched"] = {"type": "kafka", "topic": "enriched", "create": True, "partitions": PARTITIONS_OUT}
     return {
         "name": "visits",
         "parallelism": 2,
@@ -71,5 +85,5 @@ def pipeline(address: str) -> dict[str, object]:
         },
         "metrics": [{"name": "n", "kind": "count", "windows": [{"tumbling": "1h"}]}],
         "enrich": {"user": "user", "action": "action", "exact": True},
-        "sinks": {output: {"type": "kafka", "topic": t, "create": True} for output, t in outputs.items()},
+        "sinks": sinks,
     }

@@ -372,3 +372,42 @@ def test_the_key_of_a_message_is_of_its_ids_and_statuses_in_order() -> None:
     (one,), (other,) = running.receiver.sendings, again.receiver.sendings
     assert one.message.key == other.message.key and len(one.message.key) == 32
     assert Message(one.message.alerts[:1], {}).key != one.message.key
+
+
+def test_an_alertmanager_hears_again_only_of_what_it_was_told() -> None:
+    running = Delivery(spec_of(alertmanager(), group_wait="10s"))
+    running.send(result_alert(1))
+    running.wait(9 * SECOND)
+    assert running.receiver.sendings == []
+    running.wait(2 * SECOND)
+    assert len(running.receiver.sendings) == 1
+
+
+def test_an_alert_on_an_event_that_comes_twice_is_told_once_while_it_waits() -> None:
+    running = Delivery(spec_of())
+    running.send(alert(1), alert(1))
+    running.wait(5 * SECOND)
+    assert len(running.receiver.got()) == 1 and running.runner.suppressed == 0
+
+
+def test_what_was_tried_and_what_fires_are_known_after_a_restart() -> None:
+    down = {"breaker_after": 1000, "back_off": "1s", "back_off_max": "1s", "give_up": "1m"}
+    running = Delivery(spec_of(alertmanager(**down), group_wait="0s"), Receiver(lambda *_: DOWN))
+    running.send(result_alert(1))
+    running.wait(5500)
+    before = len(running.receiver.sendings)
+    running.go_on_from(running.held)
+    running.wait(MINUTE)
+    (letter,) = running.dead
+    assert letter["attempts"] == len(running.receiver.sendings) > before > 4
+    assert running.held == {} and running.runner.firing == 0
+
+
+def test_what_is_over_fires_no_more_after_a_restart() -> None:
+    running = Delivery(spec_of(alertmanager(), group_wait="0s"))
+    running.send(result_alert(1))
+    running.wait(SECOND)
+    running.send(result_alert(1, "resolved"))
+    running.wait(SECOND)
+    running.go_on_from(running.held)
+    assert running.runner.firing == 0 and running.runner.next_ms(running.now_ms) is None

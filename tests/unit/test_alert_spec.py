@@ -48,6 +48,7 @@ def test_a_channel_takes_its_rules_and_severities_or_all() -> None:
     hook, am, _ = AlertsSpec.model_validate(WHOLE).deliver
     assert hook.takes("big", "critical") and am.takes("other", "info")
     assert not hook.takes("big", "warning") and not hook.takes("other", "critical")
+    assert hook.takes("big", None) and not hook.takes("other", None)
 
 
 def test_nobody_sees_a_secret_but_the_workers_that_deliver() -> None:

@@ -10,23 +10,18 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from alerting import StateMap, alert, result_alert, spec_of
+from alerting import StateMap, alert, live, result_alert, spec_of
 from certificates import localhost_pem
 from receivers import Receiver, receiver, wait_until
 
-from operators.alerts.alert_spec import AlertsSpec
 from operators.alerts.channel import Message, Outcome, ToldAlert
-from operators.alerts.delivery_runner import DeliveryRunner
 from operators.alerts.http_post import HttpPost
-from operators.alerts.sending import sending_thread
 from operators.alerts.told import read_told, suppressed_json
 from operators.alerts.webhook import Webhook
-from state.delivery_state import DeliveryState
 
 FAST = {
     "timeout": "300ms",
@@ -54,34 +49,6 @@ def message(*texts: bytes, group: dict[str, Any] | None = None) -> Message:
 def send(server: Receiver, *texts: bytes, **options: Any) -> Outcome:
     channel = spec_of(webhook(server, **options)).deliver[0]
     return Webhook(channel).send(message(*texts, group={"rule": "big"}))
-
-
-class Live:
-    """A runner with its thread, in real time."""
-
-    def __init__(self, spec: AlertsSpec, held: StateMap | None = None) -> None:
-        self.held, self.dead = StateMap() if held is None else StateMap(held), []
-        self.thread = sending_thread(spec.deliver[0])
-        self.runner = DeliveryRunner(
-            spec, spec.deliver[0], "shop", DeliveryState(self.held), self.thread, lambda: 0.5
-        )
-
-    def send(self, *texts: bytes) -> None:
-        for text in texts:
-            self.dead += self.runner.on_alert(text, int(time.time() * 1000))
-
-    def work(self) -> bool:
-        self.dead += self.runner.on_time(int(time.time() * 1000))
-        return self.runner.pending == 0
-
-
-@contextmanager
-def live(spec: AlertsSpec, held: StateMap | None = None) -> Iterator[Live]:
-    started = Live(spec, held)
-    try:
-        yield started
-    finally:
-        started.thread.close()
 
 
 def names(requests: list[dict[str, Any]]) -> Counter[tuple[str, str]]:
@@ -162,6 +129,12 @@ def test_headers_of_the_user_are_sent(server: Receiver) -> None:
 def test_what_an_answer_means(server: Receiver, mood: str, outcome: Outcome) -> None:
     server.behave(mood)
     assert send(server, alert(1)) == outcome
+
+
+def test_an_answer_that_points_elsewhere_is_not_followed(server: Receiver) -> None:
+    server.behave("307 /elsewhere")
+    assert send(server, alert(1), secret="k") == Outcome("refused", "HTTP 307")
+    assert [request["path"] for request in server.got()] == ["/hook"]
 
 
 def test_a_date_to_wait_until_counts_from_now() -> None:

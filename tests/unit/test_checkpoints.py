@@ -146,6 +146,16 @@ def test_a_metric_that_counted_revisions_must_go_on_to(pipeline, had) -> None:
     assert restore_point(changed([USERS], allowed_lateness="2m"), "latest") == newest.as_uri()
 
 
+TRENDS = {"name": "trends", "kind": "trending", "of": "u", "against": "1h"}
+
+
+def test_what_a_window_is_held_against_may_not_change_but_how_much_is_told_may(pipeline) -> None:
+    newest = leave(begin(changed([TRENDS]), BEGAN_S) / "job1" / "chk-1", BEGAN_S + 1)
+    with pytest.raises(PipelineProblem, match=r"metrics\.trends\.against: was '1h' when the run began"):
+        restore_point(changed([TRENDS | {"against": "2h"}]), "latest")
+    assert restore_point(changed([TRENDS | {"k": 3, "least": 9}]), "latest") == newest.as_uri()
+
+
 PAIRS = {"name": "pairs", "kind": "top_pairs", "of": "ts", "within": "u"}
 STEPS = [{"name": "a", "where": "ts > 1"}, {"name": "b", "where": "ts > 2"}]
 FUNNEL = {"name": "far", "kind": "funnel", "of": "u", "within": "1d", "steps": STEPS}

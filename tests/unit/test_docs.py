@@ -60,7 +60,14 @@ SECTIONS = {
     "sink file": "ResultFileSinkSpec",
     "kafka": "KafkaSourceSpec",
     "sink kafka": "ResultKafkaSinkSpec",
+    "features": "FeaturesSpec",
+    "rule": "Rule",
+    "parameter": "Parameter",
+    "decide": "DecideSpec",
+    "topic": "SideTopic",
+    "alerts": "AlertsSpec",
 }
+CHANNELS = {"webhook": "WebhookSpec", "alertmanager": "AlertmanagerSpec", "email": "EmailSpec"}
 
 Table = list[list[str]]
 
@@ -113,6 +120,10 @@ def described() -> Iterator[tuple[str, str, set[str]]]:
     """Heading of a table of keys, the part of the schema it describes, and the keys that are its business."""
     for heading, name in SECTIONS.items():
         yield heading, name, set(properties(name)[0])
+    of_channels = set.intersection(*(set(properties(model)[0]) for model in CHANNELS.values()))
+    yield "channel", CHANNELS["webhook"], of_channels
+    for heading, name in CHANNELS.items():
+        yield heading, name, set(properties(name)[0]) - of_channels
     models = kind_models()
     yield "metric", models["distinct"], common_keys()
     for kind, model in models.items():
@@ -253,7 +264,8 @@ def test_no_part_of_the_schema_is_without_a_table() -> None:
         else:  # no keys of its own
             sinks = ("ResultFileSinkSpec", "ResultKafkaSinkSpec")
             of_sinks = {key for sink in sinks for key in properties(sink)[0]}
-            assert keys <= common_keys() | of_sinks, name
+            of_features = {codes(row[0])[0] for row in key_table("feature")}
+            assert keys <= common_keys() | of_sinks | of_features, name
 
 
 def test_the_table_of_kinds_has_every_kind_and_says_whether_it_is_exact() -> None:
@@ -304,7 +316,7 @@ def test_every_field_of_a_result_is_in_the_table_of_fields(shop_results: list[di
 
 
 def test_the_reject_in_the_readme_is_what_its_payload_becomes(tmp_path: Path) -> None:
-    (example,) = [block for block in map(json.loads, blocks(README, "json")) if "reason" in block]
+    (example,) = [b for b in map(json.loads, blocks(README, "json")) if {"payload", "reason"} <= b.keys()]
     engine = Engine(json.loads(loaded("clicks", tmp_path).plan_json()))
     engine.send_raw(example["payload"].encode())
     (real,) = engine.rejects

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from operators.enrich.enrich_function import new_users
 from operators.enrich.enrich_records import STREAM
-from operators.enrich.enriched_lines import enriched_lines
+from operators.enrich.enriched_lines import KEY_MARK, enriched_lines
 from operators.enrich.running import MOST_TOTALS, Running
 from operators.first_seen.seen_shards import SeenShards
 from operators.ingest.ingest import Ingest
@@ -42,6 +42,7 @@ class Enricher:
     """Ingest and both operators of enriching, over maps that outlive it."""
 
     def __init__(self, plan: Plan, running: ShardedMap, seen: ShardedMap) -> None:
+        self._user = plan.enrich.user
         self._ingest = Ingest(plan, "json", False, True, False)
         self._running, self._seen = Running(plan.enrich, running), seen
         type_ = plan.event.column_types()[plan.enrich.user]
@@ -49,6 +50,10 @@ class Enricher:
 
     def send(self, *events: dict[str, Any]) -> list[dict[str, Any]]:
         """Return the enriched events of a batch, shard by shard."""
+        return [json.loads(line) for line in self.lines(*events)]
+
+    def lines(self, *events: dict[str, Any], with_keys: bool = False) -> list[str]:
+        """Return the lines of a batch, shard by shard."""
         payloads = Payloads.from_messages([json.dumps(event).encode() for event in events])
         _, envelope = self._ingest.take(SourceBatch(payloads, lambda i: {"offset": i}, ("p",)), 0)
         lines = []
@@ -57,8 +62,9 @@ class Enricher:
                 annotated = encode(self._running.on_record(decode_enrich(data)))
                 self._seen.shard = key
                 record = decode_annotated(annotated)
-                lines += enriched_lines(record, new_users(self._shards, key, record)).split("\n")
-        return [json.loads(line) for line in lines]
+                is_new = new_users(self._shards, key, record)
+                lines += enriched_lines(record, is_new, self._user if with_keys else None).split("\n")
+        return lines
 
 
 def enricher(**enrich: Any) -> Enricher:
@@ -126,6 +132,28 @@ def test_only_what_meets_the_condition_is_enriched_and_counted() -> None:
 def test_without_action_and_value_only_users_are_told() -> None:
     (came,) = enricher(action=None, value=None).send(event("ann"))
     assert came == event("ann") | {"is_new_user": True, "unique_users_est": 1}
+
+
+def test_lines_carry_their_user_for_a_topic_and_are_the_same_lines() -> None:
+    users = ["ann", None, "", "J\u00fcrgen \u201c1\u201d", 'CORP\\"x"', "two\nlines", "\x1f\x1fmarks", "ann"]
+    batch = [event(user, 'b"\x1f\n', n=number) for number, user in enumerate(users)]
+    plain, keyed = enricher().lines(*batch), enricher().lines(*batch, with_keys=True)
+    assert [line.partition(KEY_MARK)[0] for line in keyed] == plain
+    keys = {}
+    for line in keyed:
+        text, mark, key = line.partition(KEY_MARK)
+        keys[json.loads(text)["n"]] = key if mark else None
+    expected = [*users[:5], "two lines", "  marks", "ann"]
+    assert keys == dict(enumerate(expected))
+
+
+@pytest.mark.parametrize(
+    ("column", "user", "key"), [("n", 7, "7"), ("value", 2.5, "2.5"), ("value", -0.0, "0.0")]
+)
+def test_a_user_that_is_a_number_is_a_key_as_text(column: str, user: float, key: str) -> None:
+    options = {"user": column, "action": None, "value": None}
+    (line,) = enricher(**options).lines(event("ann") | {column: user}, with_keys=True)
+    assert line.partition(KEY_MARK)[2] == key
 
 
 def test_totals_of_more_actions_than_are_kept_are_left_out_and_counts_go_on() -> None:

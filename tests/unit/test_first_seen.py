@@ -90,6 +90,16 @@ def test_a_user_is_new_once_whatever_the_key() -> None:
     assert counts(engine) == {(0, "{'action': 'view'}"): (1, 0, 1), (0, "{'action': 'cart'}"): (1, 1, 2)}
 
 
+@pytest.mark.parametrize("user", ["ann", None])
+def test_a_key_has_no_answer_of_a_time_in_which_it_had_no_event(user: str | None) -> None:
+    engine = Engine(plan(by=["action"]), follow=True)
+    engine.send(visit(user, 0), visit("bob", HOUR, "cart"))
+    engine.send(visit(user, 2 * HOUR), visit("eve", 3 * HOUR, "cart"))
+    engine.end()
+    view, cart = "{'action': 'view'}", "{'action': 'cart'}"
+    assert set(counts(engine)) == {(0, view), (HOUR, cart), (2 * HOUR, view), (3 * HOUR, cart)}
+
+
 def test_numbers_are_values_too() -> None:
     engine = Engine(plan(of="n"), follow=True)
     engine.send({"n": 1, "t": 0}, {"n": 2, "t": 1}, {"n": 1, "t": 2})

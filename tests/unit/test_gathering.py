@@ -140,11 +140,12 @@ def test_an_event_of_an_answered_window_is_late_also_just_after_a_restart(late_m
     assert [result["orders"] for result in again.results] == [2]
 
 
-def test_a_job_that_goes_on_after_its_end_answers_no_window_again() -> None:
-    engine = Engine(plan(), follow=True)
+@pytest.mark.parametrize("stages_first", [False, True])
+def test_a_job_that_goes_on_after_its_end_answers_no_window_again(stages_first: bool) -> None:
+    engine = Engine(plan(), follow=True, stages_first=stages_first)
     engine.send({"order": "a", "item": "x", "t": 0})
     assert [result["orders"] for result in engine.end()] == [1]
-    again = Engine(plan(), engine.snapshot(), follow=True)
+    again = Engine(plan(), engine.snapshot(), follow=True, stages_first=stages_first)
     times = {"a": (17,), "b": (5, 19), "c": (25, 120)}
     again.send(*({"order": o, "item": "x", "t": t * MINUTE} for o, own in times.items() for t in own))
     again.end()

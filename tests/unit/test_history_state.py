@@ -26,7 +26,7 @@ from state.history_state import (
 
 def full() -> History:
     features = {
-        "c": Counted({1: 2, 2**40: 3}), "s": Summed({-5: 1.5}), "d": Different({-(2**63): 7}, {3: 4}),
+        "c": Counted([1, 2**40], [2, 3]), "s": Summed([-5], [1.5]), "d": Different([7], [-(2**63)], [3], [4]),
         "l": Last(9, "é"), "l2": Last(None, True), "m": Moments(3, 1.25, 0.5), "p": Place(4, 52.5, 13.4),
     }  # fmt: skip
     pending = {"r": Pending(10, 30, b'"id"', b"{}"), "q": Pending(5, 20, b"1", b'{"a":1}')}
@@ -51,6 +51,13 @@ def test_bytes_that_are_cut_short_too_long_or_of_another_version_are_refused() -
     for wrong in (data + b"\0", data[:3] + b"\x02" + data[4:], b"SPR\x01" + data[4:]):
         with pytest.raises(BadData):
             read_history(wrong)
+
+
+def test_amounts_that_are_not_as_many_as_their_times_are_refused() -> None:
+    counted = Counted([1], [1])
+    counted.times.append(2)
+    with pytest.raises(BadData, match="expected 2 values"):
+        read_history(write_history(History(1, {"c": counted})))
 
 
 def test_histories_of_a_shard_are_read_once_and_written_at_once() -> None:

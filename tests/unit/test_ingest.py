@@ -126,8 +126,9 @@ def test_the_first_batch_beats_for_every_shard_and_later_ones_where_silence_matt
     metrics = [
         {"name": "n", "kind": "count", "shards": 2, "windows": [{"tumbling": "10ms"}, {"session": "7ms"}]},
         {"name": "m", "kind": "count", "windows": [{"session": "5ms"}]},
+        {"name": "f", "kind": "first_seen", "of": "k", "value_shards": 2, "windows": [{"tumbling": "10ms"}]},
     ]
-    everyone = ["n/0", "n/1", "n@7/0", "n@7/1", "m@5/0"]
+    everyone = ["n/0", "n/1", "n@7/0", "n@7/1", "m@5/0", "f/0", "f@seen/0", "f@seen/1"]
 
     def beats(ingest: Ingest, now_ms: int) -> list[str]:
         envelope = ingest.take(source(), now_ms)[1]

@@ -117,7 +117,7 @@ def test_a_wrong_file_is_refused_with_the_key_and_what_is_allowed(
 
 def test_a_right_file_is_read_with_its_defaults(tmp_path: Path) -> None:
     pipeline = load_pipeline(written(tmp_path, RIGHT))
-    assert (pipeline.name, pipeline.profile, pipeline.max_parallelism) == ("shop", "throughput", 128)
+    assert (pipeline.name, pipeline.timing(), pipeline.max_parallelism) == ("shop", "throughput", 128)
     assert (pipeline.checkpoints.every, pipeline.allowed_lateness, pipeline.emit_every) == (10_000, 0, None)
     assert (pipeline.event.out_of_orderness, pipeline.event.idle_timeout) == (5_000, 30_000)
     assert pipeline.event.column_types() == {

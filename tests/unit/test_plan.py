@@ -130,4 +130,5 @@ def test_every_kind_is_found_by_itself() -> None:
         "sum",
         "top_k",
         "top_pairs",
+        "trending",
     ]

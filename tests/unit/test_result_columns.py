@@ -41,6 +41,12 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     ),
     "top_k": ({"of": "item", "weight": "n"}, {"item": "string"} | dict.fromkeys(COUNT, "long")),
     "frequency": ({"of": "n", "ask": [1, 2]}, {"item": "long"} | dict.fromkeys(COUNT, "long")),
+    "trending": (
+        {"of": "item", "against": "1m", "least": 1},
+        {"item": "string", "against_ms": "long"}
+        | dict.fromkeys(COUNT, "long")
+        | {f + bound: "double" for f in ("before", "score") for bound in ("", "_lower", "_upper")},
+    ),
     "top_pairs": (
         {"of": "item", "within": "user", "gap": "10s"},
         {"item": "string"} | dict.fromkeys((*COUNT, "orders", "oversized_orders"), "long"),

@@ -185,6 +185,15 @@ def test_a_rule_that_is_gone_takes_back_what_it_said_at_the_next_result_of_the_k
     assert remembered(running) == 0
 
 
+def test_a_rule_of_another_file_begins_anew_where_nobody_keeps_rules() -> None:
+    before = Running(plan(), [rule()])
+    assert said(before.send(result(1, 11))) == [("firing", "many", 1)]
+    running = Running(plan(), [rule(when="value > 20", **{"for": 2})], before)
+    assert said(running.send(result(2, 5))) == [("resolved", "many", 2)]
+    assert running.send(result(3, 21)) == []
+    assert said(running.send(result(4, 21))) == [("firing", "many", 4)]
+
+
 def test_a_rule_comes_and_goes_while_the_job_runs() -> None:
     running = Running(plan())
     assert running.send(result(1, 20)) == []
@@ -216,3 +225,23 @@ def test_a_rule_that_the_pipeline_cannot_run_any_more_is_off() -> None:
         result(2, None) | {"stats": {"count": 1, "min": 1.0, "max": 1.0, "mean": 1.0, "stddev": 0.0}}
     )
     assert said(alerts) == [("resolved", "many", 2)]
+
+
+def test_a_result_that_comes_with_the_very_watermark_is_in_time() -> None:
+    running = Running(plan(), [rule(**SILENT | {"absent_for": "299999ms"})])
+    running.send(result(1, 3))
+    assert running.send(result(6, 3)) == [], "the window's result goes ahead of the watermark that ends it"
+    assert running.move_watermark(6 * MINUTE - 1) == []
+    assert said(running.send(result(12, 3))) == [
+        ("firing", "silent", 11 - 1 / MINUTE),
+        ("resolved", "silent", 12),
+    ]
+
+
+def test_a_rule_that_is_gone_takes_back_that_a_key_is_absent_at_a_revision_too() -> None:
+    running = Running(plan(), [rule(**SILENT)])
+    running.send(result(1, 3))
+    running.move_watermark(6 * MINUTE)
+    assert running.send(result(1, 4, revision=1)) == [], "an old window that changes is no sign of life"
+    running.change("silent", 2, None)
+    assert said(running.send(result(1, 5, revision=2))) == [("resolved", "silent", 1)]

@@ -92,6 +92,13 @@ def test_items_quantiles_and_stats_have_a_row_each() -> None:
     assert text.count("exact") == 5 and "stddev  1.0" in text
 
 
+def test_rising_items_have_a_row_with_their_score_behind_the_top_items() -> None:
+    score = {"value": 12.25, "lower": 11.5, "upper": 12.25}
+    item = {"item": "[x]", "count": 30, "lower": 30, "upper": 30}
+    text = shown(result(kind="trending", items=[item], rising=[{**item, "score": score}]))
+    assert text.index("[x]  30") < text.index("rising: [x]  12.25") and "11.50 .. 12.25" in text
+
+
 def test_an_early_answer_is_marked() -> None:
     assert "3 early" in shown(result(revision=3, final=False)) and "early" not in shown(result(revision=3))
 

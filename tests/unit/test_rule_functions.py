@@ -9,7 +9,7 @@ from typing import Any
 from operator_chain import BroadcastMap, Context
 from pyflink.common import Row
 from pyflink.datastream import TimeDomain
-from rule_inputs import FIELDS, MINUTE, plan, result, rule, said
+from rule_inputs import MINUTE, plan, result, rule, said
 
 from operators.ingest.ingest_function import REJECTS, TOTALS
 from operators.records import RuleChange, decode_rule_change, encode
@@ -23,8 +23,13 @@ from operators.rules.keeper_function import (
 )
 from operators.rules.result_function import ResultFunction, SpreadResults
 from operators.rules.rule_messages import rule_text
+from operators.rules.rule_spec import Rule
 
-PLAN = plan().model_dump_json(by_alias=True)
+
+def plan_json(*rules: Rule) -> str:
+    """The plan with these rules, as workers get it."""
+    texts = [json.loads(rule_text(own)) for own in rules]
+    return plan(rules=texts).model_dump_json(by_alias=True, exclude_unset=True)
 
 
 class Called:
@@ -64,8 +69,7 @@ class Keeper:
     """A keeper in Flink, and one that goes on from it."""
 
     def __init__(self, *rules: Any, before: Keeper | None = None) -> None:
-        texts = [rule_text(own).decode() for own in rules]
-        self.function = KeeperFunction(PLAN, texts, FIELDS)
+        self.function = KeeperFunction(plan_json(*rules))
         self.context = Context()
         self.called = Called() if before is None else before.called
         if before is not None:
@@ -136,8 +140,8 @@ class Results:
     """The operator of rules on results in Flink, and one that goes on from it."""
 
     def __init__(self, *rules: Any, before: Results | None = None) -> None:
-        self.spread = SpreadResults(PLAN)
-        self.function = ResultFunction(PLAN, [rule_text(own).decode() for own in rules])
+        self.spread = SpreadResults(plan_json(*rules))
+        self.function = ResultFunction(plan_json(*rules), True)
         self.context = Context()
         self.called = Called() if before is None else before.called
         if before is not None:

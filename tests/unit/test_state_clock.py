@@ -33,6 +33,13 @@ def test_the_first_watermark_heard_becomes_the_horizon_and_later_ones_do_not() -
     assert (clock.watermark(200), clock.horizon()) == (200, 100)
 
 
+def test_a_new_shard_knows_no_time_whole_until_it_is_told() -> None:
+    clock = ClockState(ShardedMap())
+    assert (clock.whole_from(), clock.held()) == (END_OF_TIME_MS, 0)
+    clock.set_whole_from(-5)
+    assert (clock.whole_from(), clock.horizon(), clock.held()) == (-5, MIN_TIME_MS, len("whole_from") + 8)
+
+
 @pytest.mark.parametrize("engine_ms", [MIN_TIME_MS, 50])
 def test_a_watermark_that_starts_anew_does_not_go_behind_the_horizon(engine_ms) -> None:
     clock = ClockState(ShardedMap())

@@ -51,7 +51,7 @@ def test_alarms_that_are_cut_short_too_long_or_of_another_version_are_bad_data()
             read_remembered(wrong)
 
 
-@pytest.mark.parametrize("windows", [WINDOWS[:-1], WINDOWS[:28], WINDOWS + WINDOWS[:28]])
+@pytest.mark.parametrize("windows", [WINDOWS[:-1], WINDOWS + b"\0", WINDOWS[:28], WINDOWS * 2])
 def test_alarms_whose_flags_are_not_those_of_their_windows_are_bad_data(windows: bytes) -> None:
     with pytest.raises(BadData, match="a flag for each whole window"):
         read_remembered(write_remembered({b"k": Remembered(0, 0, 0, 0, windows, ALARMS)}))

@@ -90,6 +90,8 @@ def test_an_offset_shifts_days_to_working_days() -> None:
 )
 def test_a_slice_is_the_greatest_common_divisor(windows, slice_ms) -> None:
     assert SliceGrid(tuple(windows)).slice_ms == slice_ms
+    assert SliceGrid(tuple(windows), before_ms=slice_ms * 12).slice_ms == slice_ms
+    assert SliceGrid(tuple(windows), before_ms=slice_ms * 12 + 1).slice_ms == 1
 
 
 def test_windows_of_too_many_slices_are_refused_with_the_numbers() -> None:
@@ -98,6 +100,8 @@ def test_windows_of_too_many_slices_are_refused_with_the_numbers() -> None:
         SliceGrid((TimeWindow(10_001, 1),))
     with pytest.raises(ValueError, match="86400000 ms would have 86400000 slices"):
         SliceGrid((TimeWindow(86_400_000, 86_400_000, 1),))
+    with pytest.raises(ValueError, match="5000 ms and the 5001 ms before it would have 10001 slices of 1 ms"):
+        SliceGrid((TimeWindow(5000, 1),), before_ms=5001)
 
 
 @pytest.mark.parametrize("lateness", [0, 1, 4, 30])
@@ -107,6 +111,40 @@ def test_a_slice_is_needed_until_its_last_window_takes_no_more_events(lateness) 
     for time_ms in range(-20, 20):
         ends = [end for window in windows for end in enumerated_ends(window, time_ms)]
         assert grid.last_needed_ms(grid.slice_end(time_ms)) == max(ends) - 1 + lateness
+
+
+@pytest.mark.parametrize("before", [0, 1, 7, 30])
+@pytest.mark.parametrize("window", WINDOWS)
+def test_a_window_looks_back_on_the_slices_that_begin_as_long_before_it(window, before) -> None:
+    grid = SliceGrid((window, TimeWindow(12, 6)), before_ms=before)
+    for end in enumerated_ends(window, 7):
+        start = end - window.size_ms
+        after, up_to = grid.slices_before(window, end)
+        inside = [t for t in range(-60, 60) if after < grid.slice_end(t) <= up_to]
+        assert inside == list(range(start - before, start))
+    for time_ms in range(-40, 40):
+        later = {end for t in range(time_ms, time_ms + before + 1) for end in enumerated_ends(window, t)}
+        ends = sorted(end for end in later if end - window.size_ms - before <= time_ms < end)
+        assert list(grid.ends_with(window, grid.slice_end(time_ms))) == ends
+
+
+@pytest.mark.parametrize("lateness", [0, 3])
+def test_a_slice_that_is_looked_back_on_is_needed_longer_than_it_takes_events(lateness) -> None:
+    windows = (TimeWindow(6, 2), TimeWindow(4, 4))
+    grid, alone = SliceGrid(windows, lateness, before_ms=20), SliceGrid(windows, lateness)
+    for time_ms in range(-20, 20):
+        slice_end = grid.slice_end(time_ms)
+        assert (
+            grid.last_taken_ms(slice_end) == alone.last_taken_ms(slice_end) == alone.last_needed_ms(slice_end)
+        )
+        looking = [
+            end
+            for window in windows
+            for t in range(time_ms, time_ms + 21)
+            for end in enumerated_ends(window, t)
+            if end - window.size_ms - 20 <= time_ms
+        ]
+        assert grid.last_needed_ms(slice_end) == max(looking) - 1 + lateness
 
 
 @pytest.mark.parametrize("lateness", [0, 1, 3, 7])
