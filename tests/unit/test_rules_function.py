@@ -112,7 +112,7 @@ def test_alerts_decisions_and_deadlines_come_out_and_gauges_tell_them() -> None:
     told = job.context.group.read()
     assert told.pop("rules/history_state_bytes") > 100
     assert told == {
-        "rules/events": 3, "rules/decisions": 3, "rules/entities": 3, "rules/rules_in_force": 2,
+        "rules/events_seen": 3, "rules/decisions": 3, "rules/entities": 3, "rules/rules_in_force": 2,
         "rules/rules_unusable": 0, "rules/rule=large/alerts": 1, "rules/rule=unpaid/alerts": 1,
     }  # fmt: skip
 
