@@ -32,7 +32,7 @@ def main(folder: Path, count: int, pause_ms: int) -> None:
     }
     from pyflink.common import Configuration, Encoder, Types, WatermarkStrategy
     from pyflink.datastream import ProcessFunction, StreamExecutionEnvironment
-    from pyflink.datastream.connectors.file_system import FileSink, RollingPolicy
+    from pyflink.datastream.connectors.file_system import BucketAssigner, FileSink, RollingPolicy
     from pyflink.datastream.connectors.number_seq import NumberSequenceSource
 
     from flink_job.delivery_graph import deliver
@@ -77,7 +77,8 @@ def main(folder: Path, count: int, pause_ms: int) -> None:
     )
     dead = deliver(numbers.process(Alerts(), Types.STRING()).uid("alerts"), spec, "alerts")
     sink = FileSink.for_row_format(str(folder / "dead"), Encoder.simple_string_encoder())
-    dead.sink_to(sink.with_rolling_policy(RollingPolicy.on_checkpoint_rolling_policy()).build()).uid("dead")
+    sink = sink.with_rolling_policy(RollingPolicy.on_checkpoint_rolling_policy())
+    dead.sink_to(sink.with_bucket_assigner(BucketAssigner.base_path_bucket_assigner()).build()).uid("dead")
     client = env.execute_async("alerts")
     (folder / "rest.new").write_text(f"http://localhost:{port}")
     (folder / "rest.new").replace(folder / "rest")

@@ -102,7 +102,7 @@ class Operator:
 
 
 def test_alerts_decisions_and_deadlines_come_out_and_gauges_tell_them() -> None:
-    job = Operator(plan({"events_seen": {"kind": "count", "within": "1m"}}, LARGE, UNPAID, decide={}))
+    job = Operator(plan({"events": {"kind": "count", "within": "1m"}}, LARGE, UNPAID, decide={}))
     job.send({"card": "a", "amount": 500.0, "t": 0}, {"card": "b", "shop": "order", "t": 0})
     assert [alert["rule"] for alert in job.alerts] == ["large"]
     assert sorted(decision["decision"] for decision in job.decisions) == ["approve", "review"]
