@@ -126,6 +126,7 @@ def _start(stage: Stage, cluster: FlinkCluster) -> None:
         "checkpoints": {"every": "5s", "dir": (stage.folder / "flink" / "checkpoints").as_uri()},
     }
     document["source"] |= {"brokers": stage.broker.address, "topic": "payments", "stop": "never"}
+    document["event"]["fields"]["sent_ms"] = "double"
     for metric in document["metrics"]:
         metric["windows"] = [{"tumbling": "1h"}]
     path = stage.folder / "pipeline.yaml"
@@ -159,6 +160,8 @@ def _arrived(said: list[str], lines: list[bytes], measured: list[bytes]) -> Arri
     """Hold all alerts against what was planted, and time those of the measured part."""
     planted, timed = frauds(lines), {payment for payment, _ in frauds(measured)}
     alerts = [line.split() for line in said]
+    if not any(payment in timed for _, payment, _ in alerts):
+        raise RuntimeError(f"no alert of the measured part arrived; {len(alerts)} before")
     found = Counter((payment, rule) for _, payment, rule in alerts)
     return Arrived(
         np.array([float(ms) for ms, payment, _ in alerts if payment in timed]),
