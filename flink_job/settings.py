@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 PYTHON = "python.executable"
 CHECKPOINT_FOLDER = "execution.checkpointing.dir"
 _BUNDLE_MS = {"throughput": 200, "latency": 5}
+"""How long what arrives at a Python operator is gathered before it is sent to its worker."""
+_INGEST_MS = {"throughput": 200, "latency": 20}
+"""The same for ingest. Each of its batches costs a round trip in every operator behind it."""
+_BUNDLE_TIME = "python.fn-execution.bundle.time"
 _BUFFER_MS = {"throughput": 100, "latency": 1}
 _BATCHES_PER_BUNDLE = 2
 
@@ -43,11 +47,16 @@ def job_settings(pipeline: Pipeline, source: Source) -> dict[str, str]:
         "table.exec.source.idle-timeout": f"{pipeline.event.idle_timeout} ms",
         "python.fn-execution.arrow.batch.size": str(source.rows_per_batch),
         "python.fn-execution.bundle.size": str(source.rows_per_batch * _BATCHES_PER_BUNDLE),
-        "python.fn-execution.bundle.time": str(_BUNDLE_MS[pipeline.timing()]),
+        _BUNDLE_TIME: str(_BUNDLE_MS[pipeline.timing()]),
     }
     if pipeline.parallelism is not None:
         settings["parallelism.default"] = str(pipeline.parallelism)
     return settings
+
+
+def ingest_settings(pipeline: Pipeline) -> dict[str, str]:
+    """Return what the table that ingest is made of has otherwise than the job."""
+    return {_BUNDLE_TIME: str(_INGEST_MS[pipeline.timing()])}
 
 
 def embedded_settings(rest_port: int, parallelism: int) -> dict[str, str]:

@@ -17,6 +17,7 @@ from flink_job.pipeline.spec import ENRICHED as ENRICHED_OUTPUT
 from flink_job.pipeline.spec import FIRST_SEEN as FIRST_SEEN_OUTPUT
 from flink_job.pipeline.spec import SIMILAR as SIMILAR_OUTPUT
 from flink_job.rules_graph import rules_graph
+from flink_job.settings import ingest_settings
 from flink_job.similar_graph import similar_graph
 from flink_job.sinks.sink import Sink
 from flink_job.sources.source import Source
@@ -177,6 +178,8 @@ def _ingest(
         FIRST_SEEN_OUTPUT in pipeline.outputs(),
     )
     ingest = udf(function, result_type=ENVELOPE_TYPE, func_type="pandas")
+    for key, value in ingest_settings(pipeline).items():
+        t_env.get_config().set(key, value)
     table = source.table(env, t_env)
     columns = [col(name) for name in table.get_resolved_schema().get_column_names()]
     rows = table.map(ingest(*columns)).alias("watermark_ms", "envelope")

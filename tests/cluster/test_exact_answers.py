@@ -54,7 +54,7 @@ def right_answers() -> list[Answer]:
 
 
 def compared(events: duckdb.DuckDBPyConnection, answers: list[Answer]) -> None:
-    compare(events, {"metrics": [METRIC]}, Finished({}, answers, answers, [], [], []))
+    compare(events, {"metrics": [METRIC]}, Finished({}, answers, answers, [], [], [], []))
 
 
 def test_the_panes_of_every_type_of_window_are_those_worked_out_by_hand(
