@@ -153,6 +153,7 @@ def test_all_alerts_arrive_before_the_job_ends_and_flink_shows_no_secret(
         assert secret not in told and secret not in logs and secret not in json.dumps(dead)
 
 
+@pytest.mark.slow
 def test_when_the_workers_are_killed_no_alert_is_lost_and_few_come_twice(
     server: Receiver, tmp_path: Path
 ) -> None:

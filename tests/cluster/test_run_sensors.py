@@ -79,6 +79,7 @@ def test_stats_of_the_simulated_sensors_are_exact_and_rules_tell_what_is_wrong_w
     ]
 
 
+@pytest.mark.slow
 def test_stats_of_real_series_are_exact_and_drift_finds_their_labelled_anomalies(
     project_root: Path, data_folder: Path, tmp_path: Path, database: duckdb.DuckDBPyConnection
 ) -> None:
