@@ -71,7 +71,7 @@ class Pipeline(Plan):
 
     model_config = ConfigDict(frozen=True, extra="forbid", title="sketchstream pipeline")
     profile: Literal["throughput", "latency"] | None = Field(
-        None, description="Default: latency where there are rules, else throughput."
+        None, description="Default: latency with rules on a source that does not end, else throughput."
     )
     parallelism: int | None = Field(None, ge=1, le=1024, description="Default: the cluster's.")
     max_parallelism: int = Field(
@@ -137,8 +137,11 @@ class Pipeline(Plan):
         return self.rule_changes is not None or self.feedback is not None
 
     def timing(self) -> Literal["throughput", "latency"]:
-        """Return the profile."""
-        return self.profile or ("latency" if self.has_rules() else "throughput")
+        """Return the profile: where there are rules, somebody waits for alerts, unless the source ends."""
+        source = self.source
+        flows = isinstance(source, KafkaSourceSpec) and source.stop == "never"
+        flows = flows or (isinstance(source, SimulatorSpec) and source.rate is not None)
+        return self.profile or ("latency" if self.has_rules() and flows else "throughput")
 
     def remembers(self) -> bool:
         """Return whether a metric is of kind `first_seen`."""
