@@ -115,7 +115,8 @@ def build(
             totals = totals.union(rules.keeper.get_side_output(TOTALS))
         sinks[ALERTS].attach(rules.alerts, uids.ALERTS)
         if DECISIONS in sinks:
-            sinks[DECISIONS].attach(rules.events.get_side_output(DECISIONS_TAG), uids.DECISIONS)
+            decisions = _lines(rules.events.get_side_output(DECISIONS_TAG), uids.DECISION_LINES, t_env)
+            sinks[DECISIONS].attach(decisions, uids.DECISIONS)
         if AUDIT in sinks:
             sinks[AUDIT].attach(rules.keeper.get_side_output(AUDIT_TAG), uids.AUDIT)
         if DEAD_LETTERS in sinks:

@@ -40,6 +40,7 @@ ADDRESSED_ALERTS = "addressed-alerts"
 DELIVER_ALERTS = "deliver-alerts"
 ALERTS = "alerts"
 DECISIONS = "decisions"
+DECISION_LINES = "decision-lines"
 AUDIT = "audit"
 DEAD_LETTERS = "dead-letters"
 

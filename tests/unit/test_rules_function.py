@@ -71,7 +71,7 @@ class Operator:
         for output in list(outputs):
             if isinstance(output, tuple):
                 assert output[0] is DECISIONS
-                self.decisions.append(json.loads(output[1]))
+                self.decisions += map(json.loads, output[1].splitlines())
             else:
                 self.alerts.append(json.loads(output))
 
