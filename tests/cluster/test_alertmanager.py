@@ -17,7 +17,7 @@ from receivers import Receiver, receiver, wait_until
 
 from flink_job.machine.ports import free_port
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 _CONFIG = """
 route: {{receiver: test, group_by: [alertname], group_wait: 1s, group_interval: 1s, repeat_interval: 1h}}
 receivers:

@@ -12,7 +12,7 @@ from cluster_runs import Finished, run_pipeline, shipped_pipeline
 from exact_answers import compare
 from numenta import DAY_MS, HOUR_MS, drifts, in_one_stream, read_series, window_means, write_csv
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(840)]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(840)]
 
 # Found, labelled, false: what the rule gives where it is run by itself.
 DRIFT = {
@@ -79,7 +79,6 @@ def test_stats_of_the_simulated_sensors_are_exact_and_rules_tell_what_is_wrong_w
     ]
 
 
-@pytest.mark.slow
 def test_stats_of_real_series_are_exact_and_drift_finds_their_labelled_anomalies(
     project_root: Path, data_folder: Path, tmp_path: Path, database: duckdb.DuckDBPyConnection
 ) -> None:
