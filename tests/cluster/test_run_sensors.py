@@ -14,6 +14,7 @@ from numenta import DAY_MS, HOUR_MS, drifts, in_one_stream, read_series, window_
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(840)]
 
+SHORT = ("machine", "cpu")
 # Found, labelled, false: what the rule gives where it is run by itself.
 DRIFT = {
     "machine": (4, 4, 2),
@@ -82,7 +83,8 @@ def test_stats_of_the_simulated_sensors_are_exact_and_rules_tell_what_is_wrong_w
 def test_stats_of_real_series_are_exact_and_drift_finds_their_labelled_anomalies(
     project_root: Path, data_folder: Path, tmp_path: Path, database: duckdb.DuckDBPyConnection
 ) -> None:
-    series = read_series(data_folder)
+    # All five are run through the operators without Flink in tests/unit/test_sensors.py.
+    series = {name: one for name, one in read_series(data_folder).items() if name in SHORT}
     path = tmp_path / "readings.csv"
     write_csv(path, in_one_stream(series.values()))
     pipeline = shipped_pipeline(project_root, "sensors.yaml", path=str(path))
@@ -96,9 +98,10 @@ def test_stats_of_real_series_are_exact_and_drift_finds_their_labelled_anomalies
 
     run = run_pipeline(tmp_path, pipeline)
 
-    assert (run.outcome["events"], run.late, run.rejects) == (74_234, [], [])
+    events = sum(len(one.values) for one in series.values())
+    assert (run.outcome["events"], run.late, run.rejects) == (events, [], [])
     compared = compare(database, pipeline, run)
-    assert compared.answers["by_day"] > 17_000
+    assert compared.answers["by_day"] > 2_000
     for name, one in series.items():
         told = sorted(
             alert["event_time_ms"]
