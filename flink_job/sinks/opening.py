@@ -14,7 +14,7 @@ from flink_job.sinks.kafka_sink import KafkaSink, MessageKey
 from flink_job.sinks.kafka_spec import KafkaSinkSpec
 from flink_job.sinks.print_sink import PrintSink
 from flink_job.sinks.sink import Sink
-from flink_job.sources.kafka_spec import KafkaSourceSpec
+from flink_job.sources.side_topics import with_brokers
 
 _KEYS = {
     "results": MessageKey.ID,
@@ -40,7 +40,7 @@ def open_sinks(pipeline: Pipeline, keep_here: bool, console: Console) -> dict[st
     for output in pipeline.outputs():
         spec = getattr(pipeline.sinks, output)
         if isinstance(spec, KafkaSinkSpec):
-            whole = completed(spec, pipeline)
+            whole = with_brokers(spec, pipeline)
             try:
                 ensure_topic(whole, whole.brokers, compacted=output == "results")
             except OnlyForJava as problem:
@@ -53,12 +53,3 @@ def open_sinks(pipeline: Pipeline, keep_here: bool, console: Console) -> dict[st
         else:
             sinks[output] = PrintSink()
     return sinks
-
-
-def completed(spec: KafkaSinkSpec, pipeline: Pipeline) -> KafkaSinkSpec:
-    """Return the options of a sink with brokers, and how to be let in there, where they are the source's."""
-    if spec.brokers is not None or not isinstance(pipeline.source, KafkaSourceSpec):
-        return spec
-    source = pipeline.source
-    properties = source.security() | spec.properties
-    return spec.model_copy(update={"brokers": source.brokers, "properties": properties})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
 
@@ -10,6 +10,7 @@ from flink_job.connector import connector_properties
 from flink_job.kafka_clients.problem import OnlyForJava
 from flink_job.kafka_clients.topics import partitions_of_source
 from flink_job.pipeline.spec import Pipeline
+from flink_job.sinks.kafka_spec import KafkaSinkSpec, ResultKafkaSinkSpec
 from flink_job.sources.kafka_spec import KafkaSourceSpec
 from flink_job.sources.side_topic_spec import SideTopic
 from flink_job.sources.source import SourceProblem
@@ -23,6 +24,7 @@ _DEFAULTS = {
     # What a transaction that was aborted wrote never happened.
     "isolation.level": "read_committed"
 }
+_Topic = TypeVar("_Topic", SideTopic, KafkaSinkSpec, ResultKafkaSinkSpec)
 _END_OF_TIME_MS = 253_402_300_799_000
 """The last second of the year 9999: more than any event's time."""
 
@@ -51,8 +53,8 @@ def check_beside(pipeline: Pipeline, console: Console) -> None:
             console.print(f"the topic of {key} is not checked: {problem}", markup=False, soft_wrap=True)
 
 
-def with_brokers(topic: SideTopic, pipeline: Pipeline) -> SideTopic:
-    """Return the options with brokers, and how to be let in there, where they are the source's."""
+def with_brokers(topic: _Topic, pipeline: Pipeline) -> _Topic:
+    """Return a topic's or sink's options with brokers, and the login there, where they are the source's."""
     if topic.brokers is not None or not isinstance(pipeline.source, KafkaSourceSpec):
         return topic
     source = pipeline.source

@@ -8,8 +8,9 @@ from hashlib import blake2b
 
 from operators.metric import Metric
 from operators.records import RuleChange
-from operators.rules.compiled_rule import CompiledRule, compile_rule
-from operators.rules.result_columns import Window, result_columns, window_name, window_of, windows_of
+from operators.rules.compiled_rule import CompiledRule
+from operators.rules.readable import Readable
+from operators.rules.result_columns import Window, window_name, window_of, windows_of
 from operators.rules.rule_messages import rule_text
 from operators.rules.rule_spec import Rule
 from operators.windows.slices import TimeWindow
@@ -70,7 +71,7 @@ class ResultRules:
     def __post_init__(self) -> None:
         """Begin with the rules of the file."""
         self._by_name = {metric.name: metric for metric in self.metrics}
-        self._columns = {metric.name: result_columns(metric) for metric in self.metrics}
+        self._readable = Readable({}, self.metrics)
         for rule in self.file:
             if rule.metric is not None:
                 self._held[rule.name] = HeldRule(1, rule_text(rule), False, [rule.metric])
@@ -118,8 +119,7 @@ class ResultRules:
             if rule is None:
                 continue
             try:
-                compiled = compile_rule(rule, held.version, {}, self._columns)
-                window_of(rule, self._by_name[rule.metric])
+                compiled = self._readable.compile(rule, held.version)
             except ValueError:  # the pipeline has not all that it reads any more; the keeper will tell
                 self._rules[name] = CompiledRule(rule.model_copy(update={"text": None}), held.version, {}, ())
                 continue

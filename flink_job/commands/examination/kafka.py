@@ -9,7 +9,6 @@ from flink_job.kafka_clients.problem import BrokerProblem, KafkaProblem, TopicPr
 from flink_job.kafka_clients.topics import partitions_of_sink, partitions_of_source
 from flink_job.pipeline.spec import Pipeline
 from flink_job.sinks.kafka_spec import KafkaSinkSpec
-from flink_job.sinks.opening import completed
 from flink_job.sources.kafka_spec import SECURITY, KafkaSourceSpec
 from flink_job.sources.side_topics import with_brokers
 
@@ -65,7 +64,7 @@ def _ends(pipeline: Pipeline) -> Iterator[tuple[str, str, Mapping[str, str], Cal
     for output in pipeline.outputs():
         spec = getattr(pipeline.sinks, output)
         if isinstance(spec, KafkaSinkSpec):
-            whole, is_results = completed(spec, pipeline), output == "results"
+            whole, is_results = with_brokers(spec, pipeline), output == "results"
             brokers = whole.brokers or ""
             yield (
                 f"sink of {output}",
