@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pyflink.common import Types, WatermarkStrategy
+from pyflink.common import Duration, Types, WatermarkStrategy
 from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironment
 from pyflink.datastream.connectors.number_seq import NumberSequenceSource
 from pyflink.table import StreamTableEnvironment
@@ -22,8 +22,13 @@ from operators.rules.keeper_function import (
     KeeperMessages,
     KeeperStart,
 )
-from operators.rules.result_function import RESULT_TYPE, ResultFunction, SpreadResults
-from operators.rules.rules_function import RulesFunction
+from operators.rules.result_function import (
+    RESULT_TYPE,
+    ChangingResultFunction,
+    ResultFunction,
+    SpreadResults,
+)
+from operators.rules.rules_function import ChangingRulesFunction, RulesFunction
 from state import descriptors
 
 _ALL = "all"
@@ -65,23 +70,26 @@ def rules_graph(
         t_env: its table environment.
     """
     plan = pipeline.plan_json()
-    kept = pipeline.rules_change()
-    keeper = _keeper(pipeline, bounded, env, t_env) if kept else None
-    changes = keeper or _no_changes(t_env)
+    keeper = _keeper(pipeline, bounded, env, t_env) if pipeline.rules_change() else None
+    changes = None if keeper is None else _timeless(keeper)
     graph = RulesGraph(keeper, None)
     alerts = []
     if pipeline.features is not None:
-        on_events = events.connect(changes.broadcast(descriptors.RULE_CHANGES)).process(
-            RulesFunction(plan, kept), Types.STRING()
-        )
+        if changes is None:
+            on_events = events.process(RulesFunction(plan), Types.STRING())
+        else:
+            connected = events.connect(changes.broadcast(descriptors.RULE_CHANGES))
+            on_events = connected.process(ChangingRulesFunction(plan), Types.STRING())
         graph.events = on_events.uid(uids.RULES).name("rules")
         alerts.append(graph.events)
     if pipeline.rule_changes is not None or any(rule.kind == "result" for rule in pipeline.rules):
         spread = results.process(SpreadResults(plan), RESULT_TYPE).uid(uids.SPREAD).name("spread results")
         by_shard = spread.key_by(lambda result: result[0], key_type=Types.STRING())
-        on_results = by_shard.connect(changes.broadcast(descriptors.RESULT_RULES)).process(
-            ResultFunction(plan, kept), Types.STRING()
-        )
+        if changes is None:
+            on_results = by_shard.process(ResultFunction(plan), Types.STRING())
+        else:
+            connected = by_shard.connect(changes.broadcast(descriptors.RESULT_RULES))
+            on_results = connected.process(ChangingResultFunction(plan), Types.STRING())
         alerts.append(on_results.uid(uids.RESULT_RULES).name("rules on results"))
     graph.alerts = alerts[0].union(*alerts[1:])
     return graph
@@ -106,9 +114,16 @@ def _keeper(
     return changes.uid(uids.KEEPER).name("rule keeper").set_parallelism(1)
 
 
-def _no_changes(t_env: StreamTableEnvironment) -> DataStream:
-    uids.name_table_operators(t_env, uids.RULE_CHANGES)
-    return t_env.to_data_stream(t_env.sql_query("SELECT * FROM (VALUES (1)) AS changes(n) WHERE FALSE"))
+def _timeless(changes: DataStream) -> DataStream:
+    """Return the changes as a stream that is idle, whatever comes.
+
+    An operator that has them beside events goes by the watermark of events then. A watermark of theirs would
+    be the operator's whenever the source of events is idle, and so could end every wait; none, without
+    idleness, would hold that of the events back for ever.
+    """
+    idle = WatermarkStrategy.no_watermarks().with_idleness(Duration.of_millis(1))
+    timeless = changes.assign_timestamps_and_watermarks(idle)
+    return timeless.uid(uids.TIMELESS).name("changes of rules").set_parallelism(1)
 
 
 def _messages(

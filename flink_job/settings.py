@@ -44,7 +44,7 @@ def job_settings(pipeline: Pipeline, source: Source) -> dict[str, str]:
         "restart-strategy.exponential-delay.backoff-multiplier": "2",
         "table.exec.uid.generation": "ALWAYS",
         "table.local-time-zone": "UTC",
-        "table.exec.source.idle-timeout": f"{pipeline.event.idle_timeout} ms",
+        "table.exec.source.idle-timeout": f"{_idle_timeout_ms(pipeline, source)} ms",
         "python.fn-execution.arrow.batch.size": str(source.rows_per_batch),
         "python.fn-execution.bundle.size": str(source.rows_per_batch * _BATCHES_PER_BUNDLE),
         _BUNDLE_TIME: str(_BUNDLE_MS[pipeline.timing()]),
@@ -52,6 +52,14 @@ def job_settings(pipeline: Pipeline, source: Source) -> dict[str, str]:
     if pipeline.parallelism is not None:
         settings["parallelism.default"] = str(pipeline.parallelism)
     return settings
+
+
+def _idle_timeout_ms(pipeline: Pipeline, source: Source) -> int:
+    """Return after how long a silent reader of events is idle, 0 for never.
+
+    A topic of rules that has ended says that time has, and would be alone in saying what time it is.
+    """
+    return 0 if source.bounded and pipeline.rules_change() else pipeline.event.idle_timeout
 
 
 def ingest_settings(pipeline: Pipeline) -> dict[str, str]:

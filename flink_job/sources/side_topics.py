@@ -25,8 +25,6 @@ _DEFAULTS = {
     "isolation.level": "read_committed"
 }
 _Topic = TypeVar("_Topic", SideTopic, KafkaSinkSpec, ResultKafkaSinkSpec)
-_END_OF_TIME_MS = 253_402_300_799_000
-"""The last second of the year 9999: more than any event's time."""
 
 
 def check_beside(pipeline: Pipeline, console: Console) -> None:
@@ -67,8 +65,8 @@ def messages_table(
 ) -> Table:
     """Return the table of a topic's messages: key, value, partition, offset.
 
-    One reader has them all, so that all workers that they are sent on to see the same order. Its watermark is
-    the end of time, so that it holds nothing back that they are read beside.
+    One reader has them all, so that all workers that they are sent on to see the same order. There is no
+    watermark.
 
     Args:
         topic: the options, brokers included.
@@ -78,7 +76,6 @@ def messages_table(
         t_env: the table environment.
     """
     from pyflink.table import Schema, TableDescriptor
-    from pyflink.table.expressions import col
 
     schema = (
         Schema.new_builder()
@@ -86,15 +83,13 @@ def messages_table(
         .column("message", "BYTES")
         .column_by_metadata("partition", "INT", is_virtual=True)
         .column_by_metadata("offset", "BIGINT", is_virtual=True)
-        .column_by_expression("end_of_time", f"TO_TIMESTAMP_LTZ({_END_OF_TIME_MS}, 3)")
-        .watermark("end_of_time", "end_of_time")
     )
     descriptor = TableDescriptor.for_connector("kafka").schema(schema.build())
     for key, value in _options(topic, group, bounded).items():
         descriptor = descriptor.option(key, value)
     quoted = f"`{name}`"
     t_env.create_temporary_table(quoted, descriptor.build())
-    return t_env.from_path(quoted).select(col("message_key"), col("message"), col("partition"), col("offset"))
+    return t_env.from_path(quoted)
 
 
 def _options(topic: SideTopic, group: str, bounded: bool) -> dict[str, str]:
@@ -108,7 +103,6 @@ def _options(topic: SideTopic, group: str, bounded: bool) -> dict[str, str]:
         "properties.group.id": group,
         "scan.startup.mode": "earliest-offset",
         "scan.parallelism": "1",
-        "scan.watermark.idle-timeout": "1 s",  # before the first message
     }
     if bounded:
         options["scan.bounded.mode"] = "latest-offset"

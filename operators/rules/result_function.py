@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from pyflink.common import Row, Types
 from pyflink.datastream import (
     KeyedBroadcastProcessFunction,
+    KeyedProcessFunction,
     ProcessFunction,
     RuntimeContext,
     TimeDomain,
@@ -51,53 +53,40 @@ class SpreadResults(ProcessFunction):
             yield Row(shard, line)
 
 
-class ResultFunction(KeyedBroadcastProcessFunction):
-    """Runs the rules on results; keyed by metric and shard of the key, with the keeper's changes broadcast.
-
-    Alerts come out as JSON text.
+class ResultWorker:
+    """What both functions are made of: the runner, with Flink's state, timers and clock.
 
     Args:
         plan_json: the plan, as JSON.
-        kept: whether rules can change while the job runs; without, they are as the plan has them, whatever
-            they were in a former life of the job.
+
+    Attributes:
+        rules: the rules there are.
     """
 
-    def __init__(self, plan_json: str, kept: bool) -> None:
+    def __init__(self, plan_json: str) -> None:
         """Keep what is shipped to the workers."""
-        self._plan_json, self._kept, self._restored = plan_json, kept, False
+        self._plan_json = plan_json
 
     def open(self, runtime_context: RuntimeContext) -> None:
-        """Build the runner over this operator's state."""
+        """Build the runner over the operator's state."""
         plan = Plan.model_validate_json(self._plan_json)
         metrics = plan.resolved_metrics()
-        self._rules = ResultRules(metrics, plan.rules)
-        self._timers, self._restored = FlinkTimers(), False
+        self.rules = ResultRules(metrics, plan.rules)
+        self._timers = FlinkTimers()
         state = AlarmState(runtime_context.get_map_state(descriptors.ALARMS))
         self._runner = ResultRunner(
-            plan.name, metrics, self._rules, state, self._timers, plan.event.idle_timeout
+            plan.name, metrics, self.rules, state, self._timers, plan.event.idle_timeout
         )
         self._gauges = ResultRuleGauges(runtime_context.get_metrics_group(), self._runner)
 
-    def process_element(self, value: Row, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext) -> Iterator:
+    def take(self, value: Row, ctx: Any) -> Iterator:
         """Take one result."""
-        self._restore(ctx)
         shard = ctx.get_current_key()
         clock = self._turn_to(shard, ctx.timer_service())
         yield from self._emit(self._runner.on_result(shard, value[1], clock))
 
-    def process_broadcast_element(self, value: bytes, ctx: KeyedBroadcastProcessFunction.Context) -> Iterator:
-        """Take one change of a rule."""
-        self._restore(ctx)
-        change = decode_rule_change(value)
-        held = self._rules.change(change)
-        if held is not None:
-            rules = ctx.get_broadcast_state(descriptors.RESULT_RULES)
-            rules.put(change.name.encode(), write_held_rule(held))
-        return iter(())
-
-    def on_timer(self, timestamp: int, ctx: KeyedBroadcastProcessFunction.OnTimerContext) -> Iterator:
-        """Do what is due."""
-        self._restore(ctx)
+    def do_what_is_due(self, timestamp: int, ctx: Any) -> Iterator:
+        """Do what is due at a timer."""
         shard = ctx.get_current_key()
         clock = self._turn_to(shard, ctx.timer_service())
         by_event_time = ctx.time_domain() == TimeDomain.EVENT_TIME
@@ -113,9 +102,72 @@ class ResultFunction(KeyedBroadcastProcessFunction):
             yield alert.decode()
         self._gauges.update()
 
+
+class ResultFunction(KeyedProcessFunction):
+    """Runs the rules of the pipeline file on results; keyed by metric and shard of the key.
+
+    Alerts come out as JSON text.
+
+    Args:
+        plan_json: the plan, as JSON.
+    """
+
+    def __init__(self, plan_json: str) -> None:
+        """Keep what is shipped to the workers."""
+        self._worker = ResultWorker(plan_json)
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        """Begin."""
+        self._worker.open(runtime_context)
+
+    def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator:
+        """Take one result."""
+        yield from self._worker.take(value, ctx)
+
+    def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator:
+        """Do what is due."""
+        yield from self._worker.do_what_is_due(timestamp, ctx)
+
+
+class ChangingResultFunction(KeyedBroadcastProcessFunction):
+    """Does the same where rules change while the job runs; the keeper's changes are broadcast.
+
+    Args:
+        plan_json: the plan, as JSON.
+    """
+
+    def __init__(self, plan_json: str) -> None:
+        """Keep what is shipped to the workers."""
+        self._worker = ResultWorker(plan_json)
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        """Begin with the rules of the pipeline file."""
+        self._worker.open(runtime_context)
+        self._restored = False
+
+    def process_element(self, value: Row, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext) -> Iterator:
+        """Take one result."""
+        self._restore(ctx)
+        yield from self._worker.take(value, ctx)
+
+    def process_broadcast_element(self, value: bytes, ctx: KeyedBroadcastProcessFunction.Context) -> Iterator:
+        """Take one change of a rule."""
+        self._restore(ctx)
+        change = decode_rule_change(value)
+        held = self._worker.rules.change(change)
+        if held is not None:
+            rules = ctx.get_broadcast_state(descriptors.RESULT_RULES)
+            rules.put(change.name.encode(), write_held_rule(held))
+        return iter(())
+
+    def on_timer(self, timestamp: int, ctx: KeyedBroadcastProcessFunction.OnTimerContext) -> Iterator:
+        """Do what is due."""
+        self._restore(ctx)
+        yield from self._worker.do_what_is_due(timestamp, ctx)
+
     def _restore(self, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext) -> None:
         """Take over the rules that were known before, at the first call: earlier there is no access."""
-        if self._kept and not self._restored:
+        if not self._restored:
             known = ctx.get_broadcast_state(descriptors.RESULT_RULES).items()
-            self._rules.restore({name.decode(): read_held_rule(held) for name, held in known})
+            self._worker.rules.restore({name.decode(): read_held_rule(held) for name, held in known})
             self._restored = True

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 from pyflink.common import Row, Types
 from pyflink.datastream import (
     KeyedBroadcastProcessFunction,
+    KeyedProcessFunction,
     OutputTag,
     RuntimeContext,
     TimeDomain,
@@ -29,28 +31,22 @@ DECISIONS = OutputTag("decisions", Types.STRING())
 _log = logging.getLogger(__name__)
 
 
-class RulesFunction(KeyedBroadcastProcessFunction):
-    """Evaluates rules on the events of each shard of entities; keyed by the shard.
-
-    Alerts come out as JSON text, decisions in the side output `DECISIONS`, those of a record as one block of
-    lines: what leaves a worker by itself costs more than a decision. Changes of rules are broadcast and
-    kept in broadcast state, so that they are in force again after a restart.
+class RulesWorker:
+    """What both functions are made of: the runner, with Flink's state, timers and clock.
 
     Args:
         plan_json: the plan, as JSON; it has `features`.
-        kept: whether rules can change while the job runs; without, they are as the plan has them, whatever
-            they were in a former life of the job.
     """
 
-    def __init__(self, plan_json: str, kept: bool) -> None:
+    def __init__(self, plan_json: str) -> None:
         """Keep what is shipped to the workers."""
-        self._plan_json, self._kept, self._restored = plan_json, kept, False
+        self._plan_json = plan_json
 
     def open(self, runtime_context: RuntimeContext) -> None:
         """Compile the rules of the pipeline file and wrap the state."""
         plan = Plan.model_validate_json(self._plan_json)
         event = plan.event
-        self._timers, self._restored = FlinkTimers(), False
+        self._timers = FlinkTimers()
         self._runner = RulesRunner(
             plan.name,
             plan.resolved_features(),
@@ -63,26 +59,15 @@ class RulesFunction(KeyedBroadcastProcessFunction):
         )
         self._gauges = RulesGauges(runtime_context.get_metrics_group(), self._runner)
 
-    def process_element(self, value: Row, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext) -> Iterator:
+    def take(self, value: Row, ctx: Any) -> Iterator:
         """Take the events of one record."""
-        self._restore(ctx)
         shard = ctx.get_current_key()
         clock = self._turn_to(shard, ctx.timer_service())
         yield from _emit(self._runner.on_record(shard, decode_rule_record(value[1]), clock))
         self._gauges.update()
 
-    def process_broadcast_element(self, value: bytes, ctx: KeyedBroadcastProcessFunction.Context) -> Iterator:
-        """Take one change of a rule."""
-        self._restore(ctx)
-        change = decode_rule_change(value)
-        if self._change(change, restored=False):
-            # What was taken away stays there too, or an older version could come back.
-            ctx.get_broadcast_state(descriptors.RULE_CHANGES).put(change.name.encode(), bytes(value))
-        return iter(())
-
-    def on_timer(self, timestamp: int, ctx: KeyedBroadcastProcessFunction.OnTimerContext) -> Iterator:
-        """Do what is due."""
-        self._restore(ctx)
+    def do_what_is_due(self, timestamp: int, ctx: Any) -> Iterator:
+        """Do what is due at a timer."""
         shard = ctx.get_current_key()
         clock = self._turn_to(shard, ctx.timer_service())
         if ctx.time_domain() == TimeDomain.EVENT_TIME:
@@ -90,14 +75,8 @@ class RulesFunction(KeyedBroadcastProcessFunction):
         else:
             yield from _emit(self._runner.on_processing_time(shard, timestamp, clock))
 
-    def _restore(self, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext) -> None:
-        """Put the rules of broadcast state in force, before the first element: earlier there is no access."""
-        if self._kept and not self._restored:
-            for _, change in ctx.get_broadcast_state(descriptors.RULE_CHANGES).items():
-                self._change(decode_rule_change(change), restored=True)
-            self._restored = True
-
-    def _change(self, change: RuleChange, restored: bool) -> bool:
+    def change(self, change: RuleChange, restored: bool) -> bool:
+        """Change a rule; return whether that is news."""
         is_news = self._runner.change(change, restored)
         problem = self._runner.rules.unusable.get(change.name)
         if is_news and problem is not None:
@@ -107,6 +86,79 @@ class RulesFunction(KeyedBroadcastProcessFunction):
     def _turn_to(self, key: str, service: TimerService) -> Clock:
         self._timers.turn_to(key, service)
         return Clock(service.current_watermark(), service.current_processing_time())
+
+
+class RulesFunction(KeyedProcessFunction):
+    """Evaluates the rules of the pipeline file on the events of each shard of entities; keyed by the shard.
+
+    Alerts come out as JSON text, decisions in the side output `DECISIONS`, those of a record as one block of
+    lines: what leaves a worker by itself costs more than a decision.
+
+    Args:
+        plan_json: the plan, as JSON; it has `features`.
+    """
+
+    def __init__(self, plan_json: str) -> None:
+        """Keep what is shipped to the workers."""
+        self._worker = RulesWorker(plan_json)
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        """Begin."""
+        self._worker.open(runtime_context)
+
+    def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator:
+        """Take the events of one record."""
+        yield from self._worker.take(value, ctx)
+
+    def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator:
+        """Do what is due."""
+        yield from self._worker.do_what_is_due(timestamp, ctx)
+
+
+class ChangingRulesFunction(KeyedBroadcastProcessFunction):
+    """Does the same where rules change while the job runs.
+
+    Changes of rules are broadcast and kept in broadcast state, so that they are in force again after a
+    restart.
+
+    Args:
+        plan_json: the plan, as JSON; it has `features`.
+    """
+
+    def __init__(self, plan_json: str) -> None:
+        """Keep what is shipped to the workers."""
+        self._worker = RulesWorker(plan_json)
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        """Begin with the rules of the pipeline file."""
+        self._worker.open(runtime_context)
+        self._restored = False
+
+    def process_element(self, value: Row, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext) -> Iterator:
+        """Take the events of one record."""
+        self._restore(ctx)
+        yield from self._worker.take(value, ctx)
+
+    def process_broadcast_element(self, value: bytes, ctx: KeyedBroadcastProcessFunction.Context) -> Iterator:
+        """Take one change of a rule."""
+        self._restore(ctx)
+        change = decode_rule_change(value)
+        if self._worker.change(change, restored=False):
+            # What was taken away stays there too, or an older version could come back.
+            ctx.get_broadcast_state(descriptors.RULE_CHANGES).put(change.name.encode(), bytes(value))
+        return iter(())
+
+    def on_timer(self, timestamp: int, ctx: KeyedBroadcastProcessFunction.OnTimerContext) -> Iterator:
+        """Do what is due."""
+        self._restore(ctx)
+        yield from self._worker.do_what_is_due(timestamp, ctx)
+
+    def _restore(self, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext) -> None:
+        """Put the rules of broadcast state in force, before the first element: earlier there is no access."""
+        if not self._restored:
+            for _, change in ctx.get_broadcast_state(descriptors.RULE_CHANGES).items():
+                self._worker.change(decode_rule_change(change), restored=True)
+            self._restored = True
 
 
 def _emit(outputs: Outputs) -> Iterator:

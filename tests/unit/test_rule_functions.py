@@ -21,7 +21,7 @@ from operators.rules.keeper_function import (
     KeeperMessages,
     KeeperStart,
 )
-from operators.rules.result_function import ResultFunction, SpreadResults
+from operators.rules.result_function import ChangingResultFunction, SpreadResults
 from operators.rules.rule_messages import rule_text
 from operators.rules.rule_spec import Rule
 
@@ -141,7 +141,7 @@ class Results:
 
     def __init__(self, *rules: Any, before: Results | None = None) -> None:
         self.spread = SpreadResults(plan_json(*rules))
-        self.function = ResultFunction(plan_json(*rules), True)
+        self.function = ChangingResultFunction(plan_json(*rules))
         self.context = Context()
         self.called = Called() if before is None else before.called
         if before is not None:

@@ -15,7 +15,7 @@ from rule_job import plan
 from operators.ingest.ingest_function import RULES, Explode, IngestFunction
 from operators.plan import Plan
 from operators.records import RuleChange, encode
-from operators.rules.rules_function import DECISIONS, RulesFunction
+from operators.rules.rules_function import DECISIONS, ChangingRulesFunction
 
 LARGE = {"name": "large", "when": "amount > 100", "decide": "review"}
 UNPAID = {"name": "unpaid", "when": "shop = 'order'", "unless": "shop = 'pay'", "within": "1m"}
@@ -32,7 +32,7 @@ class Operator:
         if after is not None:
             self.context.maps = after.context.maps
         self.ingest = IngestFunction(text, '"json"', Messages(), False, None, False)
-        self.explode, self.rules = Explode(), RulesFunction(text, True)
+        self.explode, self.rules = Explode(), ChangingRulesFunction(text)
         self.ingest.open(self.ingest_context)
         self.explode.open(self.ingest_context)
         self.rules.open(self.context)
