@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pyflink.common import Duration, Types, WatermarkStrategy
-from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironment
+from pyflink.datastream import DataStream, StreamExecutionEnvironment
 from pyflink.datastream.connectors.number_seq import NumberSequenceSource
 from pyflink.table import StreamTableEnvironment
 
@@ -13,6 +13,8 @@ from flink_job import uids
 from flink_job.pipeline.spec import Pipeline
 from flink_job.sources.side_topic_spec import SideTopic
 from flink_job.sources.side_topics import messages_table, with_brokers
+from flink_job.streams import Branches, keyed, lines, texts
+from operators.ingest.branches import RULES as RULES_BRANCH
 from operators.rules.keeper_function import (
     CHANGE_TYPE,
     FEEDBACK,
@@ -28,7 +30,13 @@ from operators.rules.result_function import (
     ResultFunction,
     SpreadResults,
 )
-from operators.rules.rules_function import ChangingRulesFunction, RulesFunction
+from operators.rules.rules_function import (
+    ALERTS,
+    DECISIONS,
+    SPOKEN_TYPE,
+    ChangingRulesFunction,
+    RulesFunction,
+)
 from state import descriptors
 
 _ALL = "all"
@@ -41,19 +49,18 @@ class RulesGraph:
     Attributes:
         keeper: where the changes of rules come from; its side outputs have the audit, rejects and totals.
             None where rules are as the pipeline file says.
-        events: where the alerts of rules on events come from; its side output has decisions. None where
-            nothing is to be known of events.
         alerts: all alerts.
+        decisions: the answers to events. None where nothing is to be known of events.
     """
 
     keeper: DataStream | None
-    events: DataStream | None
-    alerts: DataStream = field(init=False)
+    alerts: DataStream
+    decisions: DataStream | None
 
 
 def rules_graph(
     pipeline: Pipeline,
-    events: KeyedStream,
+    sent: Branches,
     results: DataStream,
     bounded: bool,
     env: StreamExecutionEnvironment,
@@ -63,7 +70,7 @@ def rules_graph(
 
     Args:
         pipeline: the pipeline; it has rules or decisions.
-        events: records of events, by shard of the entity.
+        sent: what ingest sends.
         results: what windows send.
         bounded: whether the source of events ends, so that the topics of rules and verdicts have to as well.
         env: the environment to build in.
@@ -72,27 +79,29 @@ def rules_graph(
     plan = pipeline.plan_json()
     keeper = _keeper(pipeline, bounded, env, t_env) if pipeline.rules_change() else None
     changes = None if keeper is None else _timeless(keeper)
-    graph = RulesGraph(keeper, None)
-    alerts = []
+    alerts, decisions = [], None
     if pipeline.features is not None:
+        events = keyed(sent.records(RULES_BRANCH))
         if changes is None:
-            on_events = events.process(RulesFunction(plan), Types.STRING())
+            spoken = events.process(RulesFunction(plan), SPOKEN_TYPE)
         else:
             connected = events.connect(changes.broadcast(descriptors.RULE_CHANGES))
-            on_events = connected.process(ChangingRulesFunction(plan), Types.STRING())
-        graph.events = on_events.uid(uids.RULES).name("rules")
-        alerts.append(graph.events)
+            spoken = connected.process(ChangingRulesFunction(plan), SPOKEN_TYPE)
+        spoken = spoken.uid(uids.RULES).name("rules")
+        alerts.append(lines(spoken, uids.ALERT_LINES, t_env, ALERTS))
+        if pipeline.decide is not None:
+            decisions = lines(spoken, uids.DECISION_LINES, t_env, DECISIONS)
     if pipeline.rule_changes is not None or any(rule.kind == "result" for rule in pipeline.rules):
         spread = results.process(SpreadResults(plan), RESULT_TYPE).uid(uids.SPREAD).name("spread results")
-        by_shard = spread.key_by(lambda result: result[0], key_type=Types.STRING())
+        by_shard = keyed(spread)
         if changes is None:
             on_results = by_shard.process(ResultFunction(plan), Types.STRING())
         else:
             connected = by_shard.connect(changes.broadcast(descriptors.RESULT_RULES))
             on_results = connected.process(ChangingResultFunction(plan), Types.STRING())
-        alerts.append(on_results.uid(uids.RESULT_RULES).name("rules on results"))
-    graph.alerts = alerts[0].union(*alerts[1:])
-    return graph
+        on_results = on_results.uid(uids.RESULT_RULES).name("rules on results")
+        alerts.append(texts(on_results, uids.RESULT_ALERTS, t_env))
+    return RulesGraph(keeper, alerts[0].union(*alerts[1:]), decisions)
 
 
 def _keeper(

@@ -45,8 +45,6 @@ def job_settings(pipeline: Pipeline, source: Source) -> dict[str, str]:
         "table.exec.uid.generation": "ALWAYS",
         "table.local-time-zone": "UTC",
         "table.exec.source.idle-timeout": f"{_idle_timeout_ms(pipeline, source)} ms",
-        "python.fn-execution.arrow.batch.size": str(source.rows_per_batch),
-        "python.fn-execution.bundle.size": str(source.rows_per_batch * _BATCHES_PER_BUNDLE),
         _BUNDLE_TIME: str(_BUNDLE_MS[pipeline.timing()]),
     }
     if pipeline.parallelism is not None:
@@ -62,9 +60,13 @@ def _idle_timeout_ms(pipeline: Pipeline, source: Source) -> int:
     return 0 if source.bounded and pipeline.rules_change() else pipeline.event.idle_timeout
 
 
-def ingest_settings(pipeline: Pipeline) -> dict[str, str]:
+def ingest_settings(pipeline: Pipeline, source: Source) -> dict[str, str]:
     """Return what the table that ingest is made of has otherwise than the job."""
-    return {_BUNDLE_TIME: str(_INGEST_MS[pipeline.timing()])}
+    return {
+        "python.fn-execution.arrow.batch.size": str(source.rows_per_batch),
+        "python.fn-execution.bundle.size": str(source.rows_per_batch * _BATCHES_PER_BUNDLE),
+        _BUNDLE_TIME: str(_INGEST_MS[pipeline.timing()]),
+    }
 
 
 def embedded_settings(rest_port: int, parallelism: int) -> dict[str, str]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pydantic import TypeAdapter
 from pyflink.common import Types
-from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironment
-from pyflink.table import DataTypes, Schema, StreamTableEnvironment
+from pyflink.datastream import DataStream, StreamExecutionEnvironment
+from pyflink.table import StreamTableEnvironment
 from pyflink.table.expressions import col
-from pyflink.table.types import _to_java_data_type as java_type
 from pyflink.table.udf import udf
 
 from flink_job import uids
@@ -21,25 +20,15 @@ from flink_job.settings import ingest_settings
 from flink_job.similar_graph import similar_graph
 from flink_job.sinks.sink import Sink
 from flink_job.sources.source import Source
+from flink_job.streams import Branches, keyed, lines, texts
 from operators.enrich.enrich_function import EnrichFunction, RunningFunction
 from operators.first_seen.first_seen_function import FIRST_SEEN, FirstSeenFunction
 from operators.gather.gather_function import GATHER_LATE, GatherFunction
-from operators.ingest.ingest_function import (
-    ENRICH,
-    ENVELOPE_TYPE,
-    GATHER,
-    RECORD_TYPE,
-    REJECTS,
-    RULES,
-    SEEN,
-    SIMILAR,
-    TOTALS,
-    Explode,
-    IngestFunction,
-)
+from operators.ingest import branches
+from operators.ingest.ingest_function import ENVELOPE_TYPE, RECORD_TYPE, IngestFunction
 from operators.parsing import FormatSpec
 from operators.rules.keeper_function import AUDIT as AUDIT_TAG
-from operators.rules.rules_function import DECISIONS as DECISIONS_TAG
+from operators.side_outputs import REJECTS, TOTALS
 from operators.windows.window_function import LATE, WindowFunction
 
 _ALL = "all"
@@ -52,7 +41,7 @@ def build(
     env: StreamExecutionEnvironment,
     begun_ms: int | None,
 ) -> None:
-    """Put the graph together: source, ingest, explode, first seen, gather, windows, sinks.
+    """Put the graph together: source, ingest, first seen, gather, windows, sinks.
 
     Args:
         pipeline: the pipeline.
@@ -62,30 +51,29 @@ def build(
         begun_ms: when the job was begun afresh, by the wall clock; None where it may have a former life.
     """
     t_env = StreamTableEnvironment.create(env)
-    envelopes = _ingest(pipeline, source, env, t_env, begun_ms)
-    records = envelopes.process(Explode(), RECORD_TYPE).uid(uids.EXPLODE).name("explode")
-    partials = records
+    sent = Branches(_ingest(pipeline, source, env, t_env, begun_ms), t_env)
+    partials = sent.records(branches.WINDOWS)
     if pipeline.remembers():
         seen = (
-            _by_shard(records.get_side_output(SEEN))
+            keyed(sent.records(branches.SEEN))
             .process(FirstSeenFunction(pipeline.plan_json()), RECORD_TYPE)
             .uid(uids.FIRST_SEEN)
             .name("first seen")
         )
-        partials = records.union(seen)
+        partials = partials.union(seen)
         if FIRST_SEEN_OUTPUT in sinks:
             sinks[FIRST_SEEN_OUTPUT].attach(seen.get_side_output(FIRST_SEEN), uids.FIRST_EVENTS)
     gathered = None
     if pipeline.gathers():
         gathered = (
-            _by_shard(records.get_side_output(GATHER))
+            keyed(sent.records(branches.GATHER))
             .process(GatherFunction(pipeline.plan_json()), RECORD_TYPE)
             .uid(uids.GATHER)
             .name("gather")
         )
         partials = partials.union(gathered)
     results = (
-        _by_shard(partials)
+        keyed(partials)
         .process(WindowFunction(pipeline.plan_json(), pipeline.with_sketches()), Types.STRING())
         .uid(uids.WINDOWS)
         .name("windows")
@@ -95,40 +83,37 @@ def build(
     if gathered is not None:
         late = late.union(gathered.get_side_output(GATHER_LATE))
     sinks["late"].attach(late, uids.LATE)
-    rejects, totals = records.get_side_output(REJECTS), records.get_side_output(TOTALS)
+    beside = []
     if pipeline.enrich is not None:
         sink = sinks[ENRICHED_OUTPUT]
-        sink.attach(_enriched(pipeline, records, sink.takes_keys, t_env), uids.ENRICHED)
+        sink.attach(_enriched(pipeline, sent, sink.takes_keys, t_env), uids.ENRICHED)
     if pipeline.similar:
-        questions = _by_shard(records.get_side_output(SIMILAR))
+        questions = keyed(sent.records(branches.SIMILAR))
         similar = similar_graph(pipeline, questions, source.bounded, env, t_env)
-        for checked in similar.checked:
-            rejects = rejects.union(checked.get_side_output(REJECTS))
-            totals = totals.union(checked.get_side_output(TOTALS))
-        answers = _lines(similar.blocks, uids.SIMILAR_LINES, t_env)
+        beside += similar.checked
+        answers = lines(similar.blocks, uids.SIMILAR_LINES, t_env)
         sinks[SIMILAR_OUTPUT].attach(answers, uids.ANSWERS)
     if ALERTS in sinks:
-        events = _by_shard(records.get_side_output(RULES))
-        rules = rules_graph(pipeline, events, results, source.bounded, env, t_env)
+        rules = rules_graph(pipeline, sent, results, source.bounded, env, t_env)
         if rules.keeper is not None:
-            rejects = rejects.union(rules.keeper.get_side_output(REJECTS))
-            totals = totals.union(rules.keeper.get_side_output(TOTALS))
+            beside.append(rules.keeper)
         sinks[ALERTS].attach(rules.alerts, uids.ALERTS)
         if DECISIONS in sinks:
-            decisions = _lines(rules.events.get_side_output(DECISIONS_TAG), uids.DECISION_LINES, t_env)
-            sinks[DECISIONS].attach(decisions, uids.DECISIONS)
+            sinks[DECISIONS].attach(rules.decisions, uids.DECISIONS)
         if AUDIT in sinks:
             sinks[AUDIT].attach(rules.keeper.get_side_output(AUDIT_TAG), uids.AUDIT)
         if DEAD_LETTERS in sinks:
             dead = deliver(rules.alerts, pipeline.alerts, pipeline.name)
             sinks[DEAD_LETTERS].attach(dead, uids.DEAD_LETTERS)
-    sinks["rejects"].attach(rejects, uids.REJECTS)
+    rejects = [texts(stream.get_side_output(REJECTS), uids.REJECTS_BESIDE, t_env) for stream in beside]
+    sinks["rejects"].attach(sent.texts(branches.REJECTS).union(*rejects), uids.REJECTS)
     if "totals" in sinks:
-        sinks["totals"].attach(totals, uids.TOTALS)
+        totals = [texts(stream.get_side_output(TOTALS), uids.TOTALS_BESIDE, t_env) for stream in beside]
+        sinks["totals"].attach(sent.texts(branches.TOTALS).union(*totals), uids.TOTALS)
 
 
 def _enriched(
-    pipeline: Pipeline, records: DataStream, with_keys: bool, t_env: StreamTableEnvironment
+    pipeline: Pipeline, sent: Branches, with_keys: bool, t_env: StreamTableEnvironment
 ) -> DataStream:
     """Return the stream of enriched events as JSON lines.
 
@@ -136,26 +121,10 @@ def _enriched(
     JVM takes apart.
     """
     plan = pipeline.plan_json()
-    annotated = records.get_side_output(ENRICH).key_by(lambda _: _ALL, key_type=Types.STRING())
-    annotated = annotated.process(RunningFunction(plan), RECORD_TYPE).uid(uids.RUNNING).name("running")
-    blocks = _by_shard(annotated).process(EnrichFunction(plan, with_keys), Types.STRING())
-    blocks = blocks.uid(uids.ENRICH).name("enrich")
-    return _lines(blocks, uids.ENRICHED_LINES, t_env)
-
-
-def _lines(blocks: DataStream, uid: str, t_env: StreamTableEnvironment) -> DataStream:
-    """Return the lines of blocks, each by itself."""
-    uids.name_table_operators(t_env, uid)
-    t_env.create_temporary_view(f"`{uid}`", blocks)
-    lines = t_env.sql_query(
-        f"SELECT line FROM `{uid}` CROSS JOIN UNNEST(SPLIT(f0, U&'\\000A')) AS apart(line)"
-    )
-    # What PyFlink has no call for: a stream of bare texts, not of rows of one column.
-    return DataStream(t_env._j_tenv.toDataStream(lines._j_table, java_type(DataTypes.STRING())))
-
-
-def _by_shard(records: DataStream) -> KeyedStream:
-    return records.key_by(lambda record: record[0], key_type=Types.STRING())
+    every = keyed(sent.records_for_one(branches.ENRICH, _ALL), RECORD_TYPE)
+    annotated = every.process(RunningFunction(plan), RECORD_TYPE).uid(uids.RUNNING).name("running")
+    blocks = keyed(annotated).process(EnrichFunction(plan, with_keys), Types.STRING())
+    return lines(blocks.uid(uids.ENRICH).name("enrich"), uids.ENRICHED_LINES, t_env)
 
 
 def _ingest(
@@ -165,11 +134,7 @@ def _ingest(
     t_env: StreamTableEnvironment,
     begun_ms: int | None,
 ) -> DataStream:
-    """Return the stream of envelopes, whose watermark is the one that each envelope carries.
-
-    Flink's watermark assigner for tables is used because it emits a watermark behind the very element that
-    raises it; that of the DataStream API would wait for its next turn.
-    """
+    """Return the stream of what comes of batches of events, of `ENVELOPE_TYPE`."""
     function = IngestFunction(
         pipeline.plan_json(),
         TypeAdapter(FormatSpec).dump_json(source.format).decode(),
@@ -179,21 +144,10 @@ def _ingest(
         FIRST_SEEN_OUTPUT in pipeline.outputs(),
     )
     ingest = udf(function, result_type=ENVELOPE_TYPE, func_type="pandas")
-    for key, value in ingest_settings(pipeline).items():
+    for key, value in ingest_settings(pipeline, source).items():
         t_env.get_config().set(key, value)
     table = source.table(env, t_env)
     columns = [col(name) for name in table.get_resolved_schema().get_column_names()]
-    rows = table.map(ingest(*columns)).alias("watermark_ms", "envelope")
+    rows = table.map(ingest(*columns)).alias("watermark_ms", "branches", "shards", "records")
     uids.name_table_operators(t_env, uids.INGEST, numbered=True)
-    envelopes = t_env.to_data_stream(rows.where(col("envelope").is_not_null))
-    uids.name_table_operators(t_env, uids.STAMPED, numbered=True)
-    stamped = t_env.from_data_stream(
-        envelopes,
-        Schema.new_builder()
-        .column("watermark_ms", "BIGINT")
-        .column("envelope", "BYTES")
-        .column_by_expression("stamp", "TO_TIMESTAMP_LTZ(watermark_ms, 3)")
-        .watermark("stamp", "stamp - INTERVAL '0.001' SECOND")
-        .build(),
-    )
-    return t_env.to_data_stream(stamped.select(col("envelope")))
+    return t_env.to_data_stream(rows.where(col("branches").is_not_null))

@@ -5,6 +5,8 @@ MessagePack arrays, each tagged with its name and version, so that a newer job r
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgspec
 
 
@@ -224,7 +226,7 @@ class ItemRecord(msgspec.Struct, array_like=True, tag="item1"):
     vector: bytes | None
 
 
-class Envelope(msgspec.Struct, array_like=True, tag="envelope1"):
+class Envelope(NamedTuple):
     """All that one ingest call made.
 
     Attributes:
@@ -254,7 +256,6 @@ decode_similar = msgspec.msgpack.Decoder(SimilarRecord).decode
 decode_rule_record = msgspec.msgpack.Decoder(RuleRecord | Beat).decode
 decode_rule_change = msgspec.msgpack.Decoder(RuleChange).decode
 decode_item = msgspec.msgpack.Decoder(ItemRecord).decode
-decode_envelope = msgspec.msgpack.Decoder(Envelope).decode
 decode_reason = msgspec.json.Decoder(RejectReason).decode
 
 

@@ -28,11 +28,9 @@ from operators.ingest.source_batch import SourceBatch
 from operators.parsing.payloads import Payloads
 from operators.plan import Plan
 from operators.records import (
-    decode_envelope,
     decode_record,
     decode_seen,
     decode_similar,
-    encode,
     stream_of,
 )
 from operators.similar.similar_runner import SimilarRunner
@@ -159,7 +157,6 @@ class Engine:
             all_heard=self.all_heard,
         )
         watermark_ms, envelope = self.ingest.take(source, self.now_ms)
-        envelope = decode_envelope(encode(envelope))
         self.rejects += [json.loads(reject) for reject in envelope.rejects]
         before = len(self.results)
         for shard, data in envelope.records:

@@ -15,21 +15,15 @@ from pyflink.metrics import MetricGroup
 
 from operators.first_seen.first_seen_function import FIRST_SEEN, FirstSeenFunction
 from operators.gather.gather_function import GATHER_LATE, GatherFunction
+from operators.ingest import branches
 from operators.ingest.gather_records import is_gather_stream
-from operators.ingest.ingest_function import (
-    GATHER,
-    REJECTS,
-    SEEN,
-    SIMILAR,
-    TOTALS,
-    Explode,
-    IngestFunction,
-)
+from operators.ingest.ingest_function import IngestFunction
 from operators.ingest.seen_records import is_seen_stream
 from operators.ingest.source_batch import SourceBatch
 from operators.parsing.payloads import Payloads
 from operators.plan import Plan
-from operators.records import decode_envelope, stream_of
+from operators.records import stream_of
+from operators.side_outputs import REJECTS
 from operators.similar.similar_function import ItemParser, SimilarFunction, SimilarOnStream
 from operators.similar.similar_spec import StreamedItems
 from operators.windows.window_function import LATE, WindowFunction
@@ -112,8 +106,19 @@ class Messages:
         yield 0, SourceBatch(payloads, lambda i: {"offset": i}, ("p0",))
 
 
+class Ingested(IngestFunction):
+    """Ingest, whose records are taken out of what Flink gets."""
+
+    def sent(self, *payloads: bytes) -> list[tuple[str, str, bytes]]:
+        """Return what comes of a batch: the branch, the shard and the record of each."""
+        answer = self.eval(pd.Series(list(payloads)))
+        assert answer[["branches", "shards", "records"]].iloc[1:].isna().all(axis=None)
+        self.watermark_ms = int(answer["watermark_ms"][0])
+        return list(zip(*(answer[name][0] for name in ("branches", "shards", "records")), strict=True))
+
+
 class Operators:
-    """Ingest, explode, first seen, gather and windows, in a row, with Flink's part played by this class.
+    """Ingest, first seen, gather and windows, in a row, with Flink's part played by this class.
 
     Args:
         plan: what to run.
@@ -124,13 +129,9 @@ class Operators:
     def __init__(self, plan: Plan, begun_ms: int | None = None, items: BroadcastMap | None = None) -> None:
         self.context, text = Context(), plan.model_dump_json(by_alias=True)
         self.read = self.context.group.read
-        self.ingest = IngestFunction(text, '"json"', Messages(), False, begun_ms, True)
-        self.explode, self.seen, self.windows = (
-            Explode(),
-            FirstSeenFunction(text),
-            WindowFunction(text, False),
-        )
-        for function in (self.ingest, self.explode, self.seen, self.windows):
+        self.ingest = Ingested(text, '"json"', Messages(), False, begun_ms, True)
+        self.seen, self.windows = FirstSeenFunction(text), WindowFunction(text, False)
+        for function in (self.ingest, self.seen, self.windows):
             function.open(self.context)
         self.gather, self.gather_context = GatherFunction(text), Context()
         self.gather.open(self.gather_context)
@@ -147,28 +148,25 @@ class Operators:
 
     def send(self, *payloads: bytes) -> None:
         """Send a batch through; the watermark follows."""
-        answer = self.ingest.eval(pd.Series(list(payloads)))
-        envelope = answer["envelope"][0]
-        for made in self.explode.process_element((envelope,), None):
-            if isinstance(made, tuple) and made[0] is TOTALS:
-                self.totals.append(json.loads(made[1]))
-            elif isinstance(made, tuple) and made[0] is SEEN:
-                self.records += 1
-                self._remember(made[1])
-            elif isinstance(made, tuple) and made[0] is GATHER:
-                self.records += 1
-                self._turn_to(made[1][0])
-                self._gathered(self.gather.process_element(made[1], self))
-            elif isinstance(made, tuple) and made[0] is SIMILAR:
-                self.records += 1
-                self._turn_to(made[1][0])
-                for block in list(self.similar.process_element(made[1], self)):
+        for branch, shard, record in self.ingest.sent(*payloads):
+            if branch == branches.TOTALS:
+                assert json.loads(record)["events"] == len(payloads)
+                self.totals.append(json.loads(record))
+                continue
+            if branch == branches.REJECTS:
+                continue
+            self.records += 1
+            self._turn_to(shard)
+            if branch == branches.SEEN:
+                self._remembered(self.seen.process_element(record, self))
+            elif branch == branches.GATHER:
+                self._gathered(self.gather.process_element(record, self))
+            elif branch == branches.SIMILAR:
+                for block in list(self.similar.process_element(record, self)):
                     self.answers += map(json.loads, block.split("\n"))
-            elif not isinstance(made, tuple):
-                self.records += 1
-                self._count(made)
-        assert decode_envelope(envelope).events == len(payloads)
-        self.move_watermark(int(answer["watermark_ms"][0]) - 1)
+            else:
+                self._take(self.windows.process_element(record, self))
+        self.move_watermark(self.ingest.watermark_ms - 1)
 
     def send_item(self, name: str, key: bytes | None, value: bytes | None, offset: int = 0) -> None:
         """Send a message of the topic of items of an entry."""
@@ -181,10 +179,6 @@ class Operators:
 
     def get_broadcast_state(self, descriptor: Any) -> BroadcastMap:
         return self.items
-
-    def _remember(self, record: Row) -> None:
-        self._turn_to(record[0])
-        self._remembered(self.seen.process_element(record, self))
 
     def _remembered(self, outputs: Iterator) -> None:
         for made in list(outputs):
@@ -204,7 +198,7 @@ class Operators:
 
     def _count(self, record: Row) -> None:
         self._turn_to(record[0])
-        self._take(self.windows.process_element(record, self))
+        self._take(self.windows.process_element(record[1], self))
 
     def end(self) -> None:
         """End the input."""

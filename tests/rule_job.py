@@ -11,7 +11,7 @@ from operators.ingest.ingest import Ingest
 from operators.ingest.source_batch import SourceBatch
 from operators.parsing.payloads import Payloads
 from operators.plan import Plan
-from operators.records import RuleChange, decode_envelope, decode_rule_record, encode, stream_of
+from operators.records import RuleChange, decode_rule_record, stream_of
 from operators.rules.rule_records import is_rules_stream
 from operators.rules.rules_runner import Alert, Outputs, RulesRunner
 from operators.windows.runner import Clock
@@ -81,7 +81,7 @@ class RuleJob:
         source = SourceBatch(payloads, lambda i: {"offset": first + i}, ("p",))
         _, envelope = self.ingest.take(source, self.now_ms)
         assert not envelope.rejects, envelope.rejects
-        for shard, data in decode_envelope(encode(envelope)).records:
+        for shard, data in envelope.records:
             if is_rules_stream(stream_of(shard)):
                 self._turn_to(shard)
                 self._emit(self.runner.on_record(shard, decode_rule_record(data), self._clock()))

@@ -39,7 +39,7 @@ class RunningFunction(KeyedProcessFunction):
         group.gauge("running_state_bytes", lambda: self._running.state_bytes)
 
     def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator:
-        """Take one record."""
+        """Take one record behind its shard."""
         yield Row(value[0], encode(self._running.on_record(decode_enrich(value[1]))))
 
 
@@ -68,11 +68,11 @@ class EnrichFunction(KeyedProcessFunction):
         SeenGauges(group, _NAME, self._shards.state)
         self._enriched = group.counter("enriched")
 
-    def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator:
+    def process_element(self, value: bytes, ctx: KeyedProcessFunction.Context) -> Iterator:
         """Take one record."""
-        record = decode_annotated(value[1])
-        is_new = new_users(self._shards, value[0], record)
-        self._shards.forget(value[0], ctx.timer_service().current_watermark())
+        record, shard = decode_annotated(value), ctx.get_current_key()
+        is_new = new_users(self._shards, shard, record)
+        self._shards.forget(shard, ctx.timer_service().current_watermark())
         self._enriched.inc(len(is_new))
         yield enriched_lines(record, is_new, self._key)
 

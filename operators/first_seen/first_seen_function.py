@@ -46,12 +46,12 @@ class FirstSeenFunction(KeyedProcessFunction):
                 SeenGauges(runtime_context.get_metrics_group(), metric.name, shards.state)
                 self._runners[seen_stream(metric)] = FirstSeenRunner(metric, shards, self._timers)
 
-    def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator:
+    def process_element(self, value: bytes, ctx: KeyedProcessFunction.Context) -> Iterator:
         """Take one record."""
         shard, service = ctx.get_current_key(), ctx.timer_service()
         self._timers.turn_to(shard, service)
         runner = self._runners[stream_of(shard)]
-        for output in runner.on_record(shard, decode_seen(value[1]), service.current_watermark()):
+        for output in runner.on_record(shard, decode_seen(value), service.current_watermark()):
             if isinstance(output, FirstSeenEvent):
                 yield FIRST_SEEN, output.text.decode()
             else:

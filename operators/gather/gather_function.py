@@ -53,12 +53,12 @@ class GatherFunction(KeyedProcessFunction):
                 gauges = GatherGauges(runtime_context.get_metrics_group(), metric.name)
                 self._streams[gather_stream(metric)] = Delayed(runner, lateness_ms), gauges
 
-    def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator:
+    def process_element(self, value: bytes, ctx: KeyedProcessFunction.Context) -> Iterator:
         """Take one record."""
         key = ctx.get_current_key()
         clock = self._turn_to(key, ctx.timer_service())
         runner, gauges = self._streams[stream_of(key)]
-        yield from _emit(runner.on_record(decode_record(value[1]), clock), gauges)
+        yield from _emit(runner.on_record(decode_record(value), clock), gauges)
         self._look(key, clock)
 
     def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator:

@@ -29,6 +29,8 @@ class IngestGauges:
         """
         self._group = group
         self._events, self._rejected = group.counter("events"), group.counter("rejected")
+        self._partials = group.counter("partials")
+        self._by_reason: dict[str, Counter] = {}
         self._batches, self._ingest_us = group.counter("batches"), group.counter("ingest_us")
         self.watermark_ms = MIN_TIME_MS
         self._batch_events = 0
@@ -36,17 +38,26 @@ class IngestGauges:
         group.gauge("watermark_s", lambda: self.watermark_ms // 1000)
         group.gauge("batch_events", lambda: self._batch_events)
 
-    def batch(self, envelope: Envelope, took_s: float, lag_ms: int | None) -> None:
+    def batch(
+        self, envelope: Envelope, reasons: Mapping[str, int], took_s: float, lag_ms: int | None
+    ) -> None:
         """Count one batch.
 
         Args:
             envelope: what came of it.
-            took_s: how long it took, from payloads to the encoded envelope.
+            reasons: how many events were rejected for each reason; there are about a dozen.
+            took_s: how long it took, from payloads to encoded records.
             lag_ms: how far the newest event time so far was behind the wall clock when the batch was taken;
                 None where there was no good event yet.
         """
         self._events.inc(envelope.events)
         self._rejected.inc(len(envelope.rejects))
+        self._partials.inc(len(envelope.records))
+        for reason, events in reasons.items():
+            if reason not in self._by_reason:
+                group = self._group.add_group("reason", reason)
+                self._by_reason[reason] = group.counter("rejected_by_reason")
+            self._by_reason[reason].inc(events)
         self._batches.inc()
         self._ingest_us.inc(int(took_s * 1e6))
         self._batch_events = envelope.events
@@ -54,30 +65,3 @@ class IngestGauges:
             if self._lag_ms is None:
                 self._group.gauge("event_time_lag_ms", lambda: self._lag_ms)
             self._lag_ms = lag_ms
-
-
-class ExplodeGauges:
-    """The metrics of one worker that unpacks envelopes."""
-
-    def __init__(self, group: MetricGroup) -> None:
-        """Register what is there from the start.
-
-        Args:
-            group: the operator's metric group.
-        """
-        self._group, self._partials = group, group.counter("partials")
-        self._by_reason: dict[str, Counter] = {}
-
-    def envelope(self, partials: int, reasons: Mapping[str, int]) -> None:
-        """Count one envelope.
-
-        Args:
-            partials: how many records for the window operator are in it.
-            reasons: how many events were rejected for each reason; there are about a dozen.
-        """
-        self._partials.inc(partials)
-        for reason, events in reasons.items():
-            if reason not in self._by_reason:
-                group = self._group.add_group("reason", reason)
-                self._by_reason[reason] = group.counter("rejected_by_reason")
-            self._by_reason[reason].inc(events)

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pyflink.common import Row, Types
 from pyflink.datastream import KeyedProcessFunction, MapFunction, OutputTag, RuntimeContext
 
-from operators.ingest.ingest_function import REJECTS, TOTALS
 from operators.plan import Plan
 from operators.records import RuleChange, encode
 from operators.rules.rule_keeper import Audited, Outputs, RuleKeeper
+from operators.side_outputs import REJECTS, TOTALS
 from state import descriptors
 from state.rule_state import RuleState
 

@@ -79,11 +79,11 @@ class ResultWorker:
         )
         self._gauges = ResultRuleGauges(runtime_context.get_metrics_group(), self._runner)
 
-    def take(self, value: Row, ctx: Any) -> Iterator:
+    def take(self, value: bytes, ctx: Any) -> Iterator:
         """Take one result."""
         shard = ctx.get_current_key()
         clock = self._turn_to(shard, ctx.timer_service())
-        yield from self._emit(self._runner.on_result(shard, value[1], clock))
+        yield from self._emit(self._runner.on_result(shard, value, clock))
 
     def do_what_is_due(self, timestamp: int, ctx: Any) -> Iterator:
         """Do what is due at a timer."""
@@ -120,7 +120,7 @@ class ResultFunction(KeyedProcessFunction):
         """Begin."""
         self._worker.open(runtime_context)
 
-    def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator:
+    def process_element(self, value: bytes, ctx: KeyedProcessFunction.Context) -> Iterator:
         """Take one result."""
         yield from self._worker.take(value, ctx)
 
@@ -145,7 +145,7 @@ class ChangingResultFunction(KeyedBroadcastProcessFunction):
         self._worker.open(runtime_context)
         self._restored = False
 
-    def process_element(self, value: Row, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext) -> Iterator:
+    def process_element(self, value: bytes, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext) -> Iterator:
         """Take one result."""
         self._restore(ctx)
         yield from self._worker.take(value, ctx)

@@ -10,7 +10,6 @@ from pyflink.common import Row, Types
 from pyflink.datastream import (
     KeyedBroadcastProcessFunction,
     KeyedProcessFunction,
-    OutputTag,
     RuntimeContext,
     TimeDomain,
     TimerService,
@@ -27,7 +26,10 @@ from state import descriptors
 from state.clock_state import ClockState
 from state.history_state import HistoryState
 
-DECISIONS = OutputTag("decisions", Types.STRING())
+ALERTS, DECISIONS = "alerts", "decisions"
+SPOKEN_TYPE = Types.ROW([Types.STRING(), Types.STRING()])
+"""What comes out: `ALERTS` or `DECISIONS`, and a block of lines of them."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -59,11 +61,11 @@ class RulesWorker:
         )
         self._gauges = RulesGauges(runtime_context.get_metrics_group(), self._runner)
 
-    def take(self, value: Row, ctx: Any) -> Iterator:
+    def take(self, value: bytes, ctx: Any) -> Iterator:
         """Take the events of one record."""
         shard = ctx.get_current_key()
         clock = self._turn_to(shard, ctx.timer_service())
-        yield from _emit(self._runner.on_record(shard, decode_rule_record(value[1]), clock))
+        yield from _emit(self._runner.on_record(shard, decode_rule_record(value), clock))
         self._gauges.update()
 
     def do_what_is_due(self, timestamp: int, ctx: Any) -> Iterator:
@@ -91,8 +93,7 @@ class RulesWorker:
 class RulesFunction(KeyedProcessFunction):
     """Evaluates the rules of the pipeline file on the events of each shard of entities; keyed by the shard.
 
-    Alerts come out as JSON text, decisions in the side output `DECISIONS`, those of a record as one block of
-    lines: what leaves a worker by itself costs more than a decision.
+    What comes out is of `SPOKEN_TYPE`, in JSON lines.
 
     Args:
         plan_json: the plan, as JSON; it has `features`.
@@ -106,7 +107,7 @@ class RulesFunction(KeyedProcessFunction):
         """Begin."""
         self._worker.open(runtime_context)
 
-    def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator:
+    def process_element(self, value: bytes, ctx: KeyedProcessFunction.Context) -> Iterator:
         """Take the events of one record."""
         yield from self._worker.take(value, ctx)
 
@@ -134,7 +135,7 @@ class ChangingRulesFunction(KeyedBroadcastProcessFunction):
         self._worker.open(runtime_context)
         self._restored = False
 
-    def process_element(self, value: Row, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext) -> Iterator:
+    def process_element(self, value: bytes, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext) -> Iterator:
         """Take the events of one record."""
         self._restore(ctx)
         yield from self._worker.take(value, ctx)
@@ -161,12 +162,11 @@ class ChangingRulesFunction(KeyedBroadcastProcessFunction):
             self._restored = True
 
 
-def _emit(outputs: Outputs) -> Iterator:
-    decisions = []
+def _emit(outputs: Outputs) -> Iterator[Row]:
+    """Yield blocks of lines: what leaves a worker by itself costs more than what it tells."""
+    lines: dict[str, list[bytes]] = {ALERTS: [], DECISIONS: []}
     for output in outputs:
-        if isinstance(output, Alert):
-            yield output.text.decode()
-        else:
-            decisions.append(output.text)
-    if decisions:
-        yield DECISIONS, b"\n".join(decisions).decode()
+        lines[ALERTS if isinstance(output, Alert) else DECISIONS].append(output.text)
+    for name, texts in lines.items():
+        if texts:
+            yield Row(name, b"\n".join(texts).decode())

@@ -14,9 +14,9 @@ from pyflink.datastream import (
     RuntimeContext,
 )
 
-from operators.ingest.ingest_function import REJECTS, TOTALS
 from operators.plan import Plan
 from operators.records import ItemRecord, decode_item, decode_similar, encode, stream_of
+from operators.side_outputs import REJECTS, TOTALS
 from operators.similar.answerer import Answerer
 from operators.similar.gauges import SimilarGauges
 from operators.similar.item_lines import BadItem, ItemReader, read_files, reject
@@ -45,7 +45,7 @@ class SimilarFunction(KeyedProcessFunction):
         """Read the files of items and wrap the state."""
         self._answering = _Answering(self._plan_json, runtime_context)
 
-    def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator:
+    def process_element(self, value: bytes, ctx: KeyedProcessFunction.Context) -> Iterator:
         """Take one record."""
         return self._answering.take(value, ctx.get_current_key())
 
@@ -72,7 +72,7 @@ class SimilarOnStream(KeyedBroadcastProcessFunction):
         self._answering = _Answering(self._plan_json, runtime_context)
         self._restored = False
 
-    def process_element(self, value: Row, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext) -> Iterator:
+    def process_element(self, value: bytes, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext) -> Iterator:
         """Take one record."""
         self._restore(ctx)
         return self._answering.take(value, ctx.get_current_key())
@@ -173,9 +173,9 @@ class _Answering:
             self._gauges[name] = SimilarGauges(runtime_context.get_metrics_group(), runner)
         self._by_stream = {runner.answerer.stream: name for name, runner in self._runners.items()}
 
-    def take(self, value: Row, shard: str) -> Iterator:
+    def take(self, value: bytes, shard: str) -> Iterator:
         name = self._by_stream[stream_of(shard)]
-        lines = self._runners[name].on_record(shard, decode_similar(value[1]))
+        lines = self._runners[name].on_record(shard, decode_similar(value))
         self._gauges[name].update()
         if lines:
             yield b"\n".join(lines).decode()

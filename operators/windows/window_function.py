@@ -77,7 +77,7 @@ class WindowFunction(KeyedProcessFunction):
         key = ctx.get_current_key()
         clock = self._turn_to(key, ctx.timer_service())
         runner, gauges = self._streams[stream_of(key)]
-        yield from self._emit(runner.on_record(decode_record(value[1]), clock), gauges)
+        yield from self._emit(runner.on_record(decode_record(value), clock), gauges)
         self._look(key, clock)
 
     def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator:

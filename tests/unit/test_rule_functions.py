@@ -11,7 +11,6 @@ from pyflink.common import Row
 from pyflink.datastream import TimeDomain
 from rule_inputs import MINUTE, plan, result, rule, said
 
-from operators.ingest.ingest_function import REJECTS, TOTALS
 from operators.records import RuleChange, decode_rule_change, encode
 from operators.rules.keeper_function import (
     AUDIT,
@@ -24,6 +23,7 @@ from operators.rules.keeper_function import (
 from operators.rules.result_function import ChangingResultFunction, SpreadResults
 from operators.rules.rule_messages import rule_text
 from operators.rules.rule_spec import Rule
+from operators.side_outputs import REJECTS, TOTALS
 
 
 def plan_json(*rules: Rule) -> str:
@@ -155,7 +155,7 @@ class Results:
         for one in results:
             for row in self.spread.process_element(json.dumps(one), None):
                 self._turn_to(row[0])
-                alerts += self.function.process_element(row, self.called)
+                alerts += self.function.process_element(row[1], self.called)
         return [json.loads(alert) for alert in alerts]
 
     def change(self, change: RuleChange) -> None:

@@ -5,24 +5,22 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pandas as pd
 import pytest
-from operator_chain import BroadcastMap, Context, Messages
-from pyflink.common import Row
+from operator_chain import BroadcastMap, Context, Ingested, Messages
 from pyflink.datastream import TimeDomain
 from rule_job import plan
 
-from operators.ingest.ingest_function import RULES, Explode, IngestFunction
+from operators.ingest.branches import RULES
 from operators.plan import Plan
 from operators.records import RuleChange, encode
-from operators.rules.rules_function import DECISIONS, ChangingRulesFunction
+from operators.rules.rules_function import ALERTS, DECISIONS, ChangingRulesFunction
 
 LARGE = {"name": "large", "when": "amount > 100", "decide": "review"}
 UNPAID = {"name": "unpaid", "when": "shop = 'order'", "unless": "shop = 'pay'", "within": "1m"}
 
 
 class Operator:
-    """Ingest, explode and the function of rules, with Flink's part played by this class."""
+    """Ingest and the function of rules, with Flink's part played by this class."""
 
     def __init__(self, plan: Plan, after: Operator | None = None) -> None:
         text = plan.model_dump_json(by_alias=True)
@@ -31,22 +29,17 @@ class Operator:
         self.timers: set[tuple[int, bool, str]] = set() if after is None else set(after.timers)
         if after is not None:
             self.context.maps = after.context.maps
-        self.ingest = IngestFunction(text, '"json"', Messages(), False, None, False)
-        self.explode, self.rules = Explode(), ChangingRulesFunction(text)
+        self.ingest = Ingested(text, '"json"', Messages(), False, None, False)
+        self.rules = ChangingRulesFunction(text)
         self.ingest.open(self.ingest_context)
-        self.explode.open(self.ingest_context)
         self.rules.open(self.context)
         self.watermark_ms, self.alerts, self.decisions = -(2**63), [], []
 
     def send(self, *events: dict[str, Any]) -> None:
-        envelope = self.ingest.eval(pd.Series([json.dumps(event).encode() for event in events]))["envelope"][
-            0
-        ]
-        for made in self.explode.process_element((envelope,), None):
-            if isinstance(made, tuple) and made[0] is RULES:
-                assert isinstance(made[1], Row)
-                self._turn_to(made[1][0])
-                self._take(self.rules.process_element(made[1], self))
+        for branch, shard, record in self.ingest.sent(*(json.dumps(event).encode() for event in events)):
+            if branch == RULES:
+                self._turn_to(shard)
+                self._take(self.rules.process_element(record, self))
 
     def change(self, name: str, version: int, rule: dict[str, Any] | None) -> None:
         data = None if rule is None else json.dumps({"name": name, **rule}).encode()
@@ -68,12 +61,9 @@ class Operator:
             sharded.shard = key
 
     def _take(self, outputs: Any) -> None:
-        for output in list(outputs):
-            if isinstance(output, tuple):
-                assert output[0] is DECISIONS
-                self.decisions += map(json.loads, output[1].splitlines())
-            else:
-                self.alerts.append(json.loads(output))
+        for kind, block in list(outputs):
+            told = {ALERTS: self.alerts, DECISIONS: self.decisions}[kind]
+            told += map(json.loads, block.splitlines())
 
     def get_broadcast_state(self, descriptor: Any) -> BroadcastMap:
         assert descriptor.get_name() == "rule-changes"

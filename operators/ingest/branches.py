@@ -1,0 +1,45 @@
+"""Where in the graph each of the things goes that ingest makes of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+import msgspec
+
+from operators.enrich.enrich_records import is_enrich_stream
+from operators.ingest.gather_records import is_gather_stream
+from operators.ingest.seen_records import is_seen_stream
+from operators.records import Envelope, stream_of
+from operators.rules.rule_records import is_rules_stream
+from operators.similar.answerer import is_similar_stream
+
+WINDOWS, SEEN, GATHER, ENRICH = "windows", "seen", "gather", "enrich"
+SIMILAR, RULES, REJECTS, TOTALS = "similar", "rules", "rejects", "totals"
+_NO_SHARD = ""
+_OTHERS: Mapping[str, Callable[[str], bool]] = {
+    SEEN: is_seen_stream,
+    GATHER: is_gather_stream,
+    ENRICH: is_enrich_stream,
+    SIMILAR: is_similar_stream,
+    RULES: is_rules_stream,
+}
+_encode = msgspec.json.encode
+
+
+def branched(envelope: Envelope, reasons: Mapping[str, int]) -> Iterator[tuple[str, str, bytes]]:
+    """Yield what is in an envelope: the branch, the shard, and the record.
+
+    Args:
+        envelope: what ingest made of a batch.
+        reasons: how many events were rejected for each reason.
+
+    Yields:
+        First, for `TOTALS`, how many events there were and how many were rejected for which reason, a JSON
+        object; for `REJECTS` each reject as JSON; then the records.
+    """
+    yield TOTALS, _NO_SHARD, _encode({"events": envelope.events, "rejects": reasons})
+    for reject in envelope.rejects:
+        yield REJECTS, _NO_SHARD, reject
+    for shard, record in envelope.records:
+        stream = stream_of(shard)
+        yield next((name for name, is_of in _OTHERS.items() if is_of(stream)), WINDOWS), shard, record
