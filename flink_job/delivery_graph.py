@@ -6,6 +6,7 @@ from pyflink.common import Types
 from pyflink.datastream import DataStream
 
 from flink_job import uids
+from flink_job.streams import side_output
 from operators.alerts.alert_spec import AlertsSpec
 from operators.alerts.delivery_function import ADDRESSED, DEAD_LETTERS, Address, DeliveryFunction
 
@@ -27,4 +28,4 @@ def deliver(alerts: DataStream, spec: AlertsSpec, pipeline: str) -> DataStream:
     addressed = alerts.process(Address(shipped), ADDRESSED).uid(uids.ADDRESSED_ALERTS).name("address alerts")
     by_channel = addressed.key_by(lambda alert: alert[0], key_type=Types.STRING())
     delivered = by_channel.process(DeliveryFunction(shipped, pipeline), Types.STRING())
-    return delivered.uid(uids.DELIVER_ALERTS).name("deliver alerts").get_side_output(DEAD_LETTERS)
+    return side_output(delivered.uid(uids.DELIVER_ALERTS).name("deliver alerts"), DEAD_LETTERS)

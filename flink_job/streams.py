@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pyflink.common import Types
 from pyflink.common.typeinfo import TypeInformation
-from pyflink.datastream import DataStream, KeyedStream
+from pyflink.datastream import DataStream, KeyedStream, OutputTag
 from pyflink.java_gateway import get_gateway
 from pyflink.table import DataTypes, Schema, StreamTableEnvironment, Table
 from pyflink.table.types import _to_java_data_type as java_type
@@ -30,6 +30,11 @@ def keyed(pairs: DataStream, value_type: TypeInformation = BYTES) -> KeyedStream
         get_gateway().jvm.KeyByKeySelector(), Types.ROW([Types.STRING()]).get_java_type_info()
     )
     return KeyedStream(by_key, value_type, pairs)
+
+
+def side_output(stream: DataStream, tag: OutputTag) -> DataStream:
+    """Return a side output of a function."""
+    return DataStream(stream._j_data_stream.getSideOutput(tag.get_java_output_tag()))
 
 
 def lines(blocks: DataStream, uid: str, t_env: StreamTableEnvironment, kind: str | None = None) -> DataStream:

@@ -20,7 +20,7 @@ from flink_job.settings import ingest_settings
 from flink_job.similar_graph import similar_graph
 from flink_job.sinks.sink import Sink
 from flink_job.sources.source import Source
-from flink_job.streams import Branches, keyed, lines, texts
+from flink_job.streams import Branches, keyed, lines, side_output, texts
 from operators.enrich.enrich_function import EnrichFunction, RunningFunction
 from operators.first_seen.first_seen_function import FIRST_SEEN, FirstSeenFunction
 from operators.gather.gather_function import GATHER_LATE, GatherFunction
@@ -62,7 +62,7 @@ def build(
         )
         partials = partials.union(seen)
         if FIRST_SEEN_OUTPUT in sinks:
-            sinks[FIRST_SEEN_OUTPUT].attach(seen.get_side_output(FIRST_SEEN), uids.FIRST_EVENTS)
+            sinks[FIRST_SEEN_OUTPUT].attach(side_output(seen, FIRST_SEEN), uids.FIRST_EVENTS)
     gathered = None
     if pipeline.gathers():
         gathered = (
@@ -79,9 +79,9 @@ def build(
         .name("windows")
     )
     sinks["results"].attach(results, uids.RESULTS)
-    late = results.get_side_output(LATE)
+    late = side_output(results, LATE)
     if gathered is not None:
-        late = late.union(gathered.get_side_output(GATHER_LATE))
+        late = late.union(side_output(gathered, GATHER_LATE))
     sinks["late"].attach(late, uids.LATE)
     beside = []
     if pipeline.enrich is not None:
@@ -101,14 +101,14 @@ def build(
         if DECISIONS in sinks:
             sinks[DECISIONS].attach(rules.decisions, uids.DECISIONS)
         if AUDIT in sinks:
-            sinks[AUDIT].attach(rules.keeper.get_side_output(AUDIT_TAG), uids.AUDIT)
+            sinks[AUDIT].attach(side_output(rules.keeper, AUDIT_TAG), uids.AUDIT)
         if DEAD_LETTERS in sinks:
             dead = deliver(rules.alerts, pipeline.alerts, pipeline.name)
             sinks[DEAD_LETTERS].attach(dead, uids.DEAD_LETTERS)
-    rejects = [texts(stream.get_side_output(REJECTS), uids.REJECTS_BESIDE, t_env) for stream in beside]
+    rejects = [texts(side_output(stream, REJECTS), uids.REJECTS_BESIDE, t_env) for stream in beside]
     sinks["rejects"].attach(sent.texts(branches.REJECTS).union(*rejects), uids.REJECTS)
     if "totals" in sinks:
-        totals = [texts(stream.get_side_output(TOTALS), uids.TOTALS_BESIDE, t_env) for stream in beside]
+        totals = [texts(side_output(stream, TOTALS), uids.TOTALS_BESIDE, t_env) for stream in beside]
         sinks["totals"].attach(sent.texts(branches.TOTALS).union(*totals), uids.TOTALS)
 
 

@@ -28,4 +28,7 @@ class PrintSink:
 
     def attach(self, lines: DataStream, uid: str) -> None:
         """Print a stream of JSON texts."""
-        lines.print().uid(uid).name(uid)
+        from pyflink.datastream.data_stream import DataStreamSink
+
+        # PyFlink's own `print` takes all that comes from a table for rows.
+        DataStreamSink(lines._j_data_stream.print()).uid(uid).name(uid)
