@@ -200,6 +200,12 @@ def schema() -> None:
     help="Kafka: create the topic with so many if it is absent.",
 )
 @click.option(
+    "--key",
+    "key_field",
+    metavar="FIELD",
+    help="Kafka: the field that is a message's key; events of one key are in one partition, in order.",
+)
+@click.option(
     "--events-per-message",
     type=click.IntRange(1, 100_000),
     help="Kafka: events in a message, each on a line; default: 1.",
@@ -217,6 +223,7 @@ def simulate(
     events_per_message: int | None,
     properties: tuple[str, ...],
     partitions: int | None,
+    key_field: str | None,
     **options: Any,
 ) -> None:
     """Write simulated events, one JSON object a line, to a file or a Kafka topic."""
@@ -231,24 +238,29 @@ def simulate(
         raise PipelineProblem("simulate", [_of_option(error) for error in problem.errors()]) from None
     screen = _screen(stderr=True)
     if not target.startswith("kafka:"):
-        if events_per_message is not None or properties or partitions is not None:
+        if properties or any(given is not None for given in (events_per_message, partitions, key_field)):
             raise click.UsageError(
-                "--events-per-message, --property and --partitions are for --to kafka://HOST:PORT/TOPIC"
+                "--events-per-message, --property, --partitions and --key are for "
+                "--to kafka://HOST:PORT/TOPIC"
             )
         with told(spec, screen) as progress:
             write_events(spec, target, progress)
         return
-    from flink_job.commands.produce import create_topic, read_properties, send_events
+    from flink_job.commands.produce import create_topic, key_reader, no_key, read_properties, send_events
     from flink_job.kafka_clients.producing import Destination
 
+    at_once = events_per_message or 1
+    if key_field is not None and at_once > 1:
+        raise click.UsageError("--key is for one event in a message, not with --events-per-message above 1")
     try:
         destination, given = Destination.read(target), read_properties(properties)
+        key_of = no_key if key_field is None else key_reader(spec, key_field)
     except ValueError as problem:
         raise click.UsageError(str(problem)) from None
     if partitions is not None:
         create_topic(destination, given, partitions)
     with told(spec, screen, lines=True) as progress:
-        sent = send_events(spec, destination, given, events_per_message or 1, progress)
+        sent = send_events(spec, destination, given, at_once, progress, key_of)
     screen.print(f"{destination}: {sent}", markup=False, highlight=False)
 
 

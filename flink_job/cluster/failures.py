@@ -23,6 +23,7 @@ _FOR_EVER = (
     "RecordTooLargeException",
 )
 """Names of errors that another attempt will meet again."""
+_NO_ROOM = "NoResourceAvailableException"
 _TELLING = frozenset(problem.__qualname__ for problem in _UNREADABLE)
 
 
@@ -62,6 +63,8 @@ def reason_of(trace: str) -> str:
 
     It is the error of the last Python traceback if there is one, else the innermost Java cause.
     """
+    if _NO_ROOM in trace:
+        return "the cluster has too few free slots: a TaskManager is gone, or other jobs have them"
     python = trace.rpartition(_TRACEBACK)[2] if _TRACEBACK in trace else ""
     # The frames of a traceback are indented; the first line that is not is the error.
     for line in python.splitlines()[1:]:

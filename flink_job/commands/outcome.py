@@ -60,8 +60,9 @@ def show_cluster_run(ran: ClusterRun, pipeline: Pipeline, path: Path, console: C
         path: its file.
         console: where to print.
     """
-    counted = "".join(f", {ran.counted[name]:,} {name}" for name in ran.counted)
-    console.print(f"[bold]{pipeline.name}[/] is {ran.state.lower()}{counted}", soft_wrap=True)
+    counted = ", ".join(f"{count:,} {name}" for name, count in ran.counted.items())
+    last = f"; when last looked at: {counted}" if counted else ""
+    console.print(f"[bold]{pipeline.name}[/] is {ran.state.lower()}{last}", soft_wrap=True)
     for output in pipeline.outputs():
         sink = getattr(pipeline.sinks, output)
         if isinstance(sink, KafkaSinkSpec):
@@ -70,6 +71,11 @@ def show_cluster_run(ran: ClusterRun, pipeline: Pipeline, path: Path, console: C
             where = f"folder {sink.path}" if isinstance(sink, FileSinkSpec) else "output of the TaskManagers"
             console.print(f"  {output}: {where}", soft_wrap=True)
     if ran.savepoint is not None:
-        console.print(f"savepoint: {ran.savepoint}\ngo on with --from latest", soft_wrap=True)
+        cluster = ran.web_ui.removeprefix("http://")
+        console.print(
+            f"savepoint: {ran.savepoint}\n"
+            f"go on with: sketchstream run {path} --cluster {cluster} --from latest",
+            soft_wrap=True,
+        )
     elif not ran.counted:
         console.print(f"it runs on: {ran.web_ui}/#/job/running/{ran.job}/overview", soft_wrap=True)

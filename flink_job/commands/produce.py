@@ -6,16 +6,21 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from flink_job.commands.interrupts import interrupts
 from flink_job.commands.simulate import WRITES_PER_S, chunks
 from flink_job.kafka_clients.producing import Destination, Outbox
 from flink_job.kafka_clients.topics import ensure_topic
-from flink_job.simulation.simulation import SimulatorSpec
+from flink_job.simulation.simulation import Simulation, SimulatorSpec
 from flink_job.sinks.kafka_spec import KafkaSinkSpec
 
 _MOST_AT_ONCE = 2_000  # so that Ctrl-C is heard within a tenth of a second
 _FLUSH_S = 60.0
 _LOOK_EVERY_S = 0.1
+
+KeyReader = Callable[[bytes], bytes | None]
+"""Gives the key of a message, or none."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +54,9 @@ def send_events(
     properties: Mapping[str, str],
     events_per_message: int,
     progress: Callable[[int], None],
+    key_of: KeyReader,
 ) -> Sent:
-    """Send events to a Kafka topic, without keys, to its partitions in turn.
+    """Send events to a Kafka topic, those without a key to its partitions in turn.
 
     The first Ctrl-C ends the sending once all that was sent is acknowledged; a second one ends at once.
 
@@ -60,6 +66,7 @@ def send_events(
         properties: the Java producer's properties.
         events_per_message: how many events a message holds, each on a line; the last may hold fewer.
         progress: called with the number of events sent.
+        key_of: reads the key of a message.
 
     Raises:
         KafkaProblem: where the topic cannot be written, or a message was not acknowledged.
@@ -74,7 +81,8 @@ def send_events(
                 if received:
                     break
                 for lines in _messages(chunk, events_per_message):
-                    outbox.send(b"\n".join(lines), len(lines))
+                    message = b"\n".join(lines)
+                    outbox.send(message, key_of(message), len(lines))
                 outbox.settle()
                 progress(done)
             outbox.finish(_FLUSH_S)
@@ -82,6 +90,35 @@ def send_events(
         outbox.close()
     elapsed_s = time.monotonic() - began
     return Sent(outbox.weight_acknowledged, outbox.acknowledged, elapsed_s, bool(received))
+
+
+def no_key(message: bytes) -> None:
+    """Give a message no key."""
+
+
+def key_reader(spec: SimulatorSpec, field: str) -> KeyReader:
+    """Return what reads a field of an event as the key of its message; none where it cannot be read.
+
+    Args:
+        spec: the simulation.
+        field: one that every good event has.
+
+    Raises:
+        ValueError: where it is another.
+    """
+    fields = Simulation(spec).fields
+    if field not in fields:
+        raise ValueError(f"--key: expected one of {', '.join(fields)}, got {field!r:.60}")
+    keyed = msgspec.defstruct("Keyed", [("key", str | int | float)], rename={"key": field})
+    decoder = msgspec.json.Decoder(keyed)
+
+    def key_of(event: bytes) -> bytes | None:
+        try:
+            return str(decoder.decode(event).key).encode()
+        except (msgspec.DecodeError, UnicodeDecodeError):  # a spoiled event
+            return None
+
+    return key_of
 
 
 def create_topic(destination: Destination, properties: Mapping[str, str], partitions: int) -> None:

@@ -83,7 +83,9 @@ class _Producer(KafkaProducer):
 
 
 class Outbox:
-    """Sends messages without a key to the partitions of a topic in turn.
+    """Sends messages to a topic: of one key to one partition, without a key to all in turn.
+
+    A key's partition is the one that Java producers choose, by murmur2.
 
     Args:
         destination: where to; the topic must be there.
@@ -109,20 +111,20 @@ class Outbox:
         with explained(brokers, options):
             self._producer = _Producer(**options, allow_auto_create_topics=False, bootstrap_timeout_ms=10_000)
 
-    def send(self, message: bytes, weight: int = 1) -> None:
+    def send(self, message: bytes, key: bytes | None = None, weight: int = 1) -> None:
         """Hand over a message; waits while many bytes are under way.
 
         Args:
             message: its value.
+            key: its key, if it has one.
             weight: what it counts for, such as the number of events in it.
 
         Raises:
             KafkaProblem: where it is too large, or an earlier one was not taken.
         """
+        partition = self.sent % self._partitions if key is None else None
         try:
-            future = self._producer.send(
-                self._destination.topic, message, partition=self.sent % self._partitions
-            )
+            future = self._producer.send(self._destination.topic, message, key, partition=partition)
         except KafkaError as problem:
             raise self._problem(problem) from None
         self._under_way.append((future, len(message), weight))

@@ -107,6 +107,7 @@ class Payments:
         """Prepare the tables that random bits are looked up in."""
         self._payers = payers
         self._writer = RowWriter(_LAYOUT)
+        self.fields = self._writer.fields
         self._merchants = zipf_slots(_MERCHANTS, skew, slots=2**16)
 
     def rows(

@@ -11,7 +11,13 @@ from flink_job.simulation.random_bits import RandomBits
 
 
 class Scenario(Protocol):
-    """Makes the events of one kind of world."""
+    """Makes the events of one kind of world.
+
+    Attributes:
+        fields: names of the fields that every good event has.
+    """
+
+    fields: tuple[str, ...]
 
     def rows(
         self, numbers: NDArray[np.int64], times_ms: NDArray[np.int64], bits: RandomBits

@@ -51,6 +51,7 @@ class Shop:
         heads = range((users - 1) // 10_000 + 1)
         self._user_heads = np.array([str(head).zfill(digits - 4) for head in heads], dtype="S")
         self._writer = RowWriter(_layout(user_digits=digits))
+        self.fields = self._writer.fields
         self._regulars = zipf_slots(users, skew, slots=2**18)
         self._items = zipf_slots(_ITEMS, skew, slots=2**16)
         until = np.cumsum(list(_ACTION_SHARES.values())[:-1])

@@ -7,6 +7,7 @@ out of the array's memory leaves the JSON lines.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -33,10 +34,15 @@ class RowWriter:
 
     Args:
         layout: the layout.
+
+    Attributes:
+        fields: names of the fields that every event has, unless it is spoiled.
     """
 
     def __init__(self, layout: Layout) -> None:
         """Make the template."""
+        constants = b"".join(part for _, part in layout if isinstance(part, bytes))
+        self.fields = tuple(re.findall(r'"(\w+)":', constants.decode()))
         widths = [(name, part if isinstance(part, int) else len(part)) for name, part in layout]
         self._template = np.zeros(1, dtype=[(name, f"S{width}") for name, width in widths])
         for name, part in layout:

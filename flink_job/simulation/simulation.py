@@ -124,12 +124,16 @@ class Simulation:
 
     Args:
         spec: what to simulate.
+
+    Attributes:
+        fields: names of the fields that every good event has.
     """
 
     def __init__(self, spec: SimulatorSpec) -> None:
         """Prepare the scenario, whose tables take a few MB."""
         self.spec = spec
         self._scenario = _scenario(spec)
+        self.fields = self._scenario.fields
 
     def chunk(self, first: int, count: int) -> bytes:
         r"""Events ``first`` to ``first + count - 1`` as JSON, one a line, each line ended by ``\n``.

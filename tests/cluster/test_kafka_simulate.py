@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,9 @@ from processes import Run, wait_for
 from flink_job.kafka_clients.topics import KafkaProblem, partitions_of_source
 from flink_job.simulation.simulation import Simulation, SimulatorSpec
 from flink_job.sources.kafka_spec import KafkaSourceSpec
+
+# What `BuiltInPartitioner.partitionForKey(key, 3)` of kafka-clients 4.1.0, in Java, answers.
+JAVAS_PARTITIONS = {"u000000000013": 0, "u000000000050": 2, "u000000000139": 1, "u000000000216": 1}
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
@@ -49,6 +52,26 @@ def test_messages_of_many_events_reach_it_through_a_login(
     (found,) = messages(guarded.address, "lines").values()
     assert [value.count(b"\n") + 1 for value in found] == [100] * 10 + [50]
     assert b"".join(value + b"\n" for value in found) == Simulation(SimulatorSpec(events=1050)).chunk(0, 1050)
+
+
+def test_payments_of_a_user_are_in_one_partition_in_order(
+    guarded: GuardedBroker, admin: KafkaAdminClient, tmp_path: Path
+) -> None:
+    options = ("--scenario", "payments", "--events", "9000", "--users", "3000", "--key", "user_id")
+    run = Run(tmp_path, "simulate", *options, "--partitions", "3", "--to", f"kafka://{guarded.address}/keyed")
+
+    assert run.wait() == 0, run.err
+    partitions, numbers = defaultdict(set), defaultdict(list)
+    for partition, values in messages(guarded.address, "keyed").items():
+        for payment in map(json.loads, values):
+            partitions[payment["user_id"]].add(partition)
+            numbers[payment["user_id"]].append(payment["payment_id"])
+    assert sum(map(len, numbers.values())) == 9000
+    assert all(len(found) == 1 for found in partitions.values())
+    assert all(of_user == sorted(of_user) for of_user in numbers.values())
+    assert {user: partitions[user] for user in JAVAS_PARTITIONS} == {
+        user: {partition} for user, partition in JAVAS_PARTITIONS.items()
+    }
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -18,7 +18,7 @@ from kafka.producer.future import FutureProduceResult, FutureRecordMetadata
 from kafka.structs import TopicPartition
 
 from flink_job.cli import main
-from flink_job.commands.produce import read_properties, send_events
+from flink_job.commands.produce import key_reader, no_key, read_properties, send_events
 from flink_job.kafka_clients import producing
 from flink_job.kafka_clients.problem import KafkaProblem
 from flink_job.kafka_clients.producing import Destination, Outbox
@@ -35,17 +35,20 @@ class Producer:
 
     def __init__(self, **options: Any) -> None:
         Producer.made = self
-        self.options, self.messages, self.lose = options, [], set()
+        self.options, self.messages, self.keys, self.lose = options, [], [], set()
         self.hold = self.answers_when_flushed
         self.waiting: list[FutureProduceResult] = []
         self.closed = 0
 
-    def send(self, topic: str, value: bytes, partition: int) -> FutureRecordMetadata:
+    def send(
+        self, topic: str, value: bytes, key: bytes | None, partition: int | None
+    ) -> FutureRecordMetadata:
         if len(value) > 1_000_000:
             raise MessageSizeTooLargeError("too large")
         result = FutureProduceResult(TopicPartition(topic, partition))
         future = FutureRecordMetadata(result, 0, 0, None, -1, len(value), -1)
         self.messages.append((partition, value))
+        self.keys.append(key)
         if len(self.messages) - 1 in self.lose:
             result.failure(NotLeaderForPartitionError())
         elif self.hold:
@@ -93,7 +96,7 @@ def test_every_event_is_sent_once_to_the_partitions_in_turn() -> None:
     spec = SimulatorSpec(events=5_003, bad_share=0.1)
     seen: list[int] = []
 
-    sent = send_events(spec, TARGET, {}, 1, seen.append)
+    sent = send_events(spec, TARGET, {}, 1, seen.append, no_key)
 
     producer = Producer.made
     assert b"".join(value + b"\n" for _, value in producer.messages) == Simulation(spec).chunk(0, 5_003)
@@ -107,7 +110,7 @@ def test_every_event_is_sent_once_to_the_partitions_in_turn() -> None:
 def test_messages_of_many_events_hold_each_once(per_message: int) -> None:
     spec = SimulatorSpec(events=4_500)
 
-    sent = send_events(spec, TARGET, {}, per_message, lambda done: None)
+    sent = send_events(spec, TARGET, {}, per_message, lambda done: None, no_key)
 
     held = [value.split(b"\n") for _, value in Producer.made.messages]
     assert [len(lines) for lines in held[:-1]] == [per_message] * (len(held) - 1)
@@ -115,10 +118,69 @@ def test_messages_of_many_events_hold_each_once(per_message: int) -> None:
     assert (sent.events, sent.messages) == (4_500, -(-4_500 // per_message))
 
 
+@pytest.mark.parametrize("scenario", ["shop", "payments"])
+def test_a_key_is_the_text_of_its_field_and_has_no_partition_of_ours(scenario: str) -> None:
+    spec = SimulatorSpec(scenario=scenario, events=500)
+
+    send_events(spec, TARGET, {}, 1, lambda done: None, key_reader(spec, "user_id"))
+
+    producer = Producer.made
+    assert producer.keys == [json.loads(value)["user_id"].encode() for _, value in producer.messages]
+    assert {partition for partition, _ in producer.messages} == {None}
+
+
+@pytest.mark.parametrize(
+    ("scenario", "field", "is_readable"),
+    [
+        ("payments", "user_id", lambda event: b'"user_id"' in event),
+        ("shop", "user_id", lambda event: b'"user_id"' in event),
+        ("shop", "item_id", lambda event: b"\xff" not in event),
+    ],
+)
+def test_bad_events_without_a_key_go_to_the_partitions_in_turn(
+    scenario: str, field: str, is_readable: Callable[[bytes], bool]
+) -> None:
+    spec = SimulatorSpec(scenario=scenario, events=5_000, bad_share=0.2)
+
+    send_events(spec, TARGET, {}, 1, lambda done: None, key_reader(spec, field))
+
+    producer = Producer.made
+    without = {number for number, key in enumerate(producer.keys) if key is None}
+    assert 300 < len(without) < 600
+    for number, (partition, event) in enumerate(producer.messages):
+        assert (number in without) == (not event.endswith(b"}") or not is_readable(event))
+        assert partition == (number % 3 if number in without else None)
+
+
+def test_a_number_is_a_key_by_its_digits() -> None:
+    spec = SimulatorSpec()
+    first, second = Simulation(spec).chunk(0, 2).splitlines()
+
+    assert key_reader(spec, "ts")(first) == b"1767225600000"
+    assert key_reader(spec, "ts")(second) == b"1767225600010"
+
+
+@pytest.mark.parametrize(
+    ("scenario", "allowed"),
+    [
+        ("shop", "event_id, user_id, action, item_id, value, quantity, ts"),
+        ("payments", "payment_id, user_id, card_id, amount, country, merchant, lat, lon, ts"),
+    ],
+)
+def test_any_field_that_every_good_event_has_may_be_the_key(scenario: str, allowed: str) -> None:
+    spec = SimulatorSpec(scenario=scenario, events=5_000)
+    events = [json.loads(line) for line in Simulation(spec).chunk(0, 5_000).splitlines()]
+
+    assert set(allowed.split(", ")) == set.intersection(*(set(event) for event in events))
+    ran = simulate("--scenario", scenario, "--to", "kafka://a:1/e", "--key", "planted")
+    assert ran.exit_code == 2
+    assert f"--key: expected one of {allowed}, got 'planted'" in ran.stderr
+
+
 def test_what_is_acknowledged_last_counts_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Producer, "answers_when_flushed", True)
 
-    sent = send_events(SimulatorSpec(events=50), TARGET, {}, 1, lambda done: None)
+    sent = send_events(SimulatorSpec(events=50), TARGET, {}, 1, lambda done: None, no_key)
 
     assert (sent.events, sent.messages) == (50, 50)
 
@@ -136,7 +198,7 @@ def test_the_producer_is_a_durable_one_and_properties_come_before_the_defaults()
 def test_a_rate_is_kept() -> None:
     began = time.monotonic()
 
-    sent = send_events(SimulatorSpec(events=300, rate=600), TARGET, {}, 1, lambda done: None)
+    sent = send_events(SimulatorSpec(events=300, rate=600), TARGET, {}, 1, lambda done: None, no_key)
 
     assert sent.events == 300
     assert 0.45 < time.monotonic() - began < 3
@@ -226,6 +288,12 @@ def test_the_command_tells_what_was_acknowledged_on_standard_error_alone() -> No
         (("--to", "kafka://a:1/e", "--property", "ack=1"), 1, "properties: ack: is not known"),
         (("--to", "-", "--events-per-message", "2"), 2, "are for --to kafka://HOST:PORT/TOPIC"),
         (("--property", "acks=1"), 2, "are for --to kafka://HOST:PORT/TOPIC"),
+        (("--key", "user_id"), 2, "are for --to kafka://HOST:PORT/TOPIC"),
+        (
+            ("--to", "kafka://a:1/e", "--key", "user_id", "--events-per-message", "2"),
+            2,
+            "--key is for one event in a message, not with --events-per-message above 1",
+        ),
         (("--to", "kafka://a:1/e", "--events-per-message", "0"), 2, "0 is not in the range"),
     ],
 )

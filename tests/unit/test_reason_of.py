@@ -69,6 +69,16 @@ Caused by: java.nio.file.FileSystemException: /out: No space left on device
     assert reason_of(trace) == "java.nio.file.FileSystemException: /out: No space left on device"
 
 
+def test_a_cluster_without_room_is_told_by_what_can_be_done() -> None:
+    trace = """\
+java.util.concurrent.CompletionException: org.apache.flink.runtime.jobmanager.scheduler.NoResourceAvailableException: Could not acquire the minimum required resources.
+\tat java.base/java.util.concurrent.CompletableFuture.encodeRelay(CompletableFuture.java:368)
+Caused by: org.apache.flink.runtime.jobmanager.scheduler.NoResourceAvailableException: Could not acquire the minimum required resources.
+"""  # noqa: E501
+    told = "the cluster has too few free slots: a TaskManager is gone, or other jobs have them"
+    assert reason_of(trace) == told
+
+
 def test_a_trace_without_causes_gives_its_first_line() -> None:
     trace = "java.lang.IllegalStateException: no slots\n\tat a.b.C.d(C.java:1)\n"
     assert reason_of(trace) == "java.lang.IllegalStateException: no slots"
