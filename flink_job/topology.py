@@ -135,6 +135,9 @@ def _ingest(
     begun_ms: int | None,
 ) -> DataStream:
     """Return the stream of what comes of batches of events, of `ENVELOPE_TYPE`."""
+    for key, value in ingest_settings(pipeline, source).items():
+        t_env.get_config().set(key, value)
+    table = source.table(env, t_env)
     function = IngestFunction(
         pipeline.plan_json(),
         TypeAdapter(FormatSpec).dump_json(source.format).decode(),
@@ -144,9 +147,6 @@ def _ingest(
         FIRST_SEEN_OUTPUT in pipeline.outputs(),
     )
     ingest = udf(function, result_type=ENVELOPE_TYPE, func_type="pandas")
-    for key, value in ingest_settings(pipeline, source).items():
-        t_env.get_config().set(key, value)
-    table = source.table(env, t_env)
     columns = [col(name) for name in table.get_resolved_schema().get_column_names()]
     rows = table.map(ingest(*columns)).alias("watermark_ms", "branches", "shards", "records")
     uids.name_table_operators(t_env, uids.INGEST, numbered=True)

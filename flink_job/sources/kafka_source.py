@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
@@ -51,12 +52,12 @@ class KafkaSource:
         by_record_time: bool,
     ) -> None:
         self._spec, self._group, self._idle_timeout_ms = spec, group, idle_timeout_ms
-        self._partitions = None if partitions is None else sum(partitions.values())
+        self._partitions = partitions
         self._by_record_time = by_record_time
         self.format = spec.format
         self.bounded = spec.stop == "latest"
         self.rows_per_batch = spec.rows_per_batch()
-        self.reader = KafkaReader(spec.topic, by_record_time)
+        self.reader = KafkaReader(spec.topic, by_record_time, idle_timeout_ms)
 
     def table(self, env: StreamExecutionEnvironment, t_env: StreamTableEnvironment) -> Table:
         """Return the table of messages.
@@ -79,6 +80,9 @@ class KafkaSource:
         descriptor = TableDescriptor.for_connector("kafka").schema(schema.build())
         for key, value in self._options(env.get_parallelism()).items():
             descriptor = descriptor.option(key, value)
+        if self._partitions is not None and not self.bounded:
+            readers = self._readers(env.get_parallelism())
+            self.reader.at_least = sum(number // readers for number in self._partitions.values())
         t_env.create_temporary_table(_TABLE, descriptor.build())
         columns = [
             col("message"),
@@ -105,7 +109,7 @@ class KafkaSource:
         }
         if self._partitions is not None:
             # A reader without a partition would hold the watermark back until it is idle.
-            options["scan.parallelism"] = str(max(1, min(parallelism, self._partitions)))
+            options["scan.parallelism"] = str(self._readers(parallelism))
         if spec.pattern is not None:
             options["topic-pattern"] = spec.pattern
         else:
@@ -119,6 +123,9 @@ class KafkaSource:
             options["scan.bounded.mode"] = "latest-offset"
         return options | connector_properties(_DEFAULTS | spec.properties)
 
+    def _readers(self, parallelism: int) -> int:
+        return max(1, min(parallelism, sum(self._partitions.values())))
+
 
 class KafkaReader:
     """Takes messages over from Flink in a worker.
@@ -126,10 +133,20 @@ class KafkaReader:
     Args:
         topic: where all messages are from; None where each row says it.
         by_record_time: whether rows have the messages' own timestamps.
+        idle_timeout_ms: after this much silence a partition is idle.
+
+    Attributes:
+        at_least: how many partitions a worker has for certain. Flink calls those idle that it has not read
+            yet because the job was long to start; so many must have been heard from, or the timeout be over
+            since the first that was.
     """
 
-    def __init__(self, topic: str | None, by_record_time: bool) -> None:
+    def __init__(self, topic: str | None, by_record_time: bool, idle_timeout_ms: int) -> None:
         self._topic, self._by_record_time = topic, by_record_time
+        self._idle_timeout_s = idle_timeout_ms / 1000
+        self.at_least = 0
+        self._heard: set[str] = set()
+        self._began_s: float | None = None
 
     def read(
         self,
@@ -149,6 +166,7 @@ class KafkaReader:
             codes, topics = np.zeros(len(numbers), np.int64), [self._topic]
         where = _Messages(codes, list(topics), numbers, offsets.to_numpy())
         names, index = where.partitions()
+        are_heard = bool(all_heard.iloc[-1]) and self._has_heard(names)
         yield (
             len(numbers) - 1,
             SourceBatch(
@@ -157,9 +175,18 @@ class KafkaReader:
                 names,
                 index,
                 times,
-                bool(all_heard.iloc[-1]),
+                are_heard,
             ),
         )
+
+    def _has_heard(self, names: Iterable[str]) -> bool:
+        """Take note of partitions; return whether all have been heard from, as far as is known here."""
+        now_s = time.monotonic()
+        if self._began_s is None:
+            self._began_s = now_s
+        if len(self._heard) < self.at_least:
+            self._heard.update(names)
+        return len(self._heard) >= self.at_least or now_s - self._began_s >= self._idle_timeout_s
 
 
 class _Messages:

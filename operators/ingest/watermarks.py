@@ -1,9 +1,10 @@
 """The watermark of one ingest worker: the slowest active partition, less the allowed disorder.
 
 Each partition has its own clock, so that a fast one does not make a slow one late, and one that has been
-silent for the idle timeout does not hold the others back. After a start, partitions may exist that have not
-been heard from: until the source says that all have, or are idle, there is no watermark. All of this is
-rebuilt harmlessly after a restart.
+silent for the idle timeout does not hold the others back. A worker that gets nothing at all may be held up,
+and then what its partitions have for it waits unread: of such a pause only the first part counts as their
+silence. After a start, partitions may exist that have not been heard from: until the source says that all
+have, or are idle, there is no watermark. All of this is rebuilt harmlessly after a restart.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 ALWAYS_MS = 2**63 - 1
+_COUNTED_PART = 4
+"""Of a pause a part of the idle timeout counts: a fourth."""
 
 
 class PartitionWatermarks:
@@ -18,7 +21,7 @@ class PartitionWatermarks:
 
     Args:
         out_of_orderness_ms: how far behind the newest event of its partition an event may come.
-        idle_timeout_ms: after this much silence, by the wall clock, a partition is idle.
+        idle_timeout_ms: after this much silence a partition is idle, by the wall clock.
         settle_ms: how far the first watermark after a start may be behind that of a former life of the job:
             as far as events may be out of order, and late. None for a job that starts afresh and has none.
     """
@@ -60,6 +63,9 @@ class PartitionWatermarks:
                 # Windows may have gone on by the silence as they saw it, which may be somewhat longer.
                 silence_ms = now_ms - self._last_ms + self._idle_ms
                 self._advanced_to_ms = max(self._advanced_to_ms, reached_ms) + silence_ms
+        if self._last_ms is not None:
+            held_up_ms = max(0, now_ms - self._last_ms - self._idle_ms // _COUNTED_PART)
+            self._heard = {name: heard_ms + held_up_ms for name, heard_ms in self._heard.items()}
         self._last_ms = now_ms
         for name, time_ms in newest_ms.items():
             self._newest[name] = max(time_ms, self._newest.get(name, time_ms))

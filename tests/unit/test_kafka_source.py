@@ -54,6 +54,30 @@ def test_any_property_is_passed_on_and_outdoes_what_is_set_here() -> None:
     assert options(spec())["properties.isolation.level"] == "read_committed"
 
 
+def test_a_partition_that_was_not_read_yet_is_waited_for_whatever_flink_calls_idle(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 100.0
+    monkeypatch.setattr("flink_job.sources.kafka_source.time.monotonic", lambda: now)
+    reader = KafkaReader("t", False, 30_000)
+    reader.at_least = 2
+
+    def all_heard(partition: int, flink: bool = True) -> bool:
+        rows = (pd.Series([b"{}"]), pd.Series([partition]), pd.Series([0]), pd.Series([flink]))
+        [(_, batch)] = reader.read(*rows)
+        return batch.all_heard
+
+    assert not all_heard(0)
+    now += 29
+    assert not all_heard(0)
+    assert all_heard(1) and not all_heard(1, flink=False)
+    reader = KafkaReader("t", False, 30_000)
+    reader.at_least = 2
+    assert not all_heard(0)
+    now += 30
+    assert all_heard(0)
+
+
 @pytest.mark.parametrize(("parallelism", "partitions", "readers"), [(2, 4, "2"), (4, 3, "3"), (2, 0, "1")])
 def test_there_are_no_readers_without_a_partition(parallelism: int, partitions: int, readers: str) -> None:
     assert options(spec(), parallelism, partitions)["scan.parallelism"] == readers
@@ -79,7 +103,7 @@ def columns(*rows: tuple) -> list[pd.Series]:
 
 def test_a_batch_says_of_each_message_where_it_is_from() -> None:
     rows = columns((b"a", 0, 10, False), (None, 2, 11, False), (b"c", 0, 12, True))
-    [(row, batch)] = KafkaReader("t", False).read(*rows)
+    [(row, batch)] = KafkaReader("t", False, 30_000).read(*rows)
     assert row == 2 and batch.all_heard is True and batch.record_time_ms is None
     assert [batch.payloads.payload(i) for i in range(3)] == [b"a", None, b"c"]
     assert [batch.position(i) for i in range(3)] == [
@@ -91,7 +115,7 @@ def test_a_batch_says_of_each_message_where_it_is_from() -> None:
 def test_equal_partition_numbers_of_two_topics_are_two_partitions() -> None:
     times = pd.to_datetime([5, 7, 9], unit="ms")
     rows = columns((b"a", 1, 0, False), (b"b", 1, 0, False), (b"c", 0, 3, False))
-    [(_, batch)] = KafkaReader(None, True).read(*rows, pd.Series(times), pd.Series(["x", "y", "x"]))
+    [(_, batch)] = KafkaReader(None, True, 30_000).read(*rows, pd.Series(times), pd.Series(["x", "y", "x"]))
     assert [batch.partition_names[i] for i in batch.partitions] == ["x/1", "y/1", "x/0"]
     assert batch.position(1) == {"topic": "y", "partition": 1, "offset": 0}
     np.testing.assert_array_equal(batch.record_time_ms, [5, 7, 9])

@@ -40,10 +40,23 @@ def test_all_partitions_may_be_heard_from_without_one_event_of_theirs_being_good
 def test_an_idle_partition_does_not_stall_the_others_and_counts_again_when_it_speaks() -> None:
     marks = afresh()
     marks.observe({"a": 100, "b": 100}, 0)
+    for now in range(IDLE_MS // 4, IDLE_MS, IDLE_MS // 4):
+        assert marks.observe({"a": 4000}, now) == 95
     assert marks.observe({"a": 5000}, IDLE_MS - 1) == 95
     assert marks.observe({"a": 6000}, IDLE_MS) == 5995
     assert marks.observe({"b": 7000}, IDLE_MS + 1) == 5995
     assert marks.observe({"a": 9000}, IDLE_MS + 2) == 6995
+
+
+def test_what_waits_unread_while_the_worker_is_held_up_is_no_silence() -> None:
+    marks = afresh()
+    marks.observe({"a": 100, "b": 100}, 0)
+    held_up = 100 * IDLE_MS
+    assert marks.observe({"a": 5000}, held_up) == 95
+    assert marks.observe({"b": 200}, held_up + 1) == 195
+    marks.observe({"a": 5001}, 2 * held_up)
+    for step in range(1, 4):  # where little comes at all, a silence counts in steps
+        assert marks.observe({"a": 5001 + step}, (2 + step) * held_up) == (195 if step < 3 else 4999)
 
 
 @pytest.mark.parametrize("start", [-1000, 0, 5, 10**12])
