@@ -14,6 +14,10 @@ SUITABLE := import ensurepip, sys, venv; sys.exit(not (3, 10) <= sys.version_inf
 PYTHON ?= $(shell for p in python3.12 python3.11 python3.10 python3; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c '$(SUITABLE)' >/dev/null 2>&1 && echo $$p && break; done)
 
+# Files of tests, each in one process, in their order: those that start clusters, which take longest, first.
+TEST_PROCESSES ?= 2
+TWO_AT_A_TIME := -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+
 LOCK := --quiet --universal --python-version 3.10 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links
 
@@ -40,10 +44,10 @@ demo: setup  ## show a pipeline at work on this machine, with nothing else to in
 	$(BIN)/sketchstream demo
 
 test: setup jars-if-maven  ## the quick tests; ends with what was skipped and why
-	@$(BIN)/pytest -m "not slow" -rs; status=$$?; $(MAKE) --no-print-directory missing; exit $$status
+	@$(BIN)/pytest -m "not slow" -rs $(TWO_AT_A_TIME); status=$$?; $(MAKE) --no-print-directory missing; exit $$status
 
 test-slow: setup jars-if-maven  ## the slow tests alone
-	@$(BIN)/pytest -m slow -rs; status=$$?; $(MAKE) --no-print-directory missing; exit $$status
+	@$(BIN)/pytest -m slow -rs $(TWO_AT_A_TIME); status=$$?; $(MAKE) --no-print-directory missing; exit $$status
 
 test-all: test test-slow  ## every test, the slow ones too
 
