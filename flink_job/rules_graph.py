@@ -22,12 +22,7 @@ from operators.rules.keeper_function import (
     KeeperMessages,
     KeeperStart,
 )
-from operators.rules.result_function import (
-    RESULT_TYPE,
-    ChangingResultFunction,
-    ResultFunction,
-    SpreadResults,
-)
+from operators.rules.result_function import ChangingResultFunction, ResultFunction
 from operators.rules.rules_function import ChangingRulesFunction, RulesFunction
 from state import descriptors
 
@@ -54,7 +49,7 @@ class RulesGraph:
 def rules_graph(
     pipeline: Pipeline,
     events: KeyedStream,
-    results: DataStream,
+    results: KeyedStream | None,
     bounded: bool,
     env: StreamExecutionEnvironment,
     t_env: StreamTableEnvironment,
@@ -64,7 +59,7 @@ def rules_graph(
     Args:
         pipeline: the pipeline; it has rules or decisions.
         events: records of events, by shard of the entity.
-        results: what windows send.
+        results: final results, by metric and shard; None where no rule can be on them.
         bounded: whether the source of events ends, so that the topics of rules and verdicts have to as well.
         env: the environment to build in.
         t_env: its table environment.
@@ -82,13 +77,11 @@ def rules_graph(
             on_events = connected.process(ChangingRulesFunction(plan), Types.STRING())
         graph.events = on_events.uid(uids.RULES).name("rules")
         alerts.append(graph.events)
-    if pipeline.rule_changes is not None or any(rule.kind == "result" for rule in pipeline.rules):
-        spread = results.process(SpreadResults(plan), RESULT_TYPE).uid(uids.SPREAD).name("spread results")
-        by_shard = spread.key_by(lambda result: result[0], key_type=Types.STRING())
+    if results is not None:
         if changes is None:
-            on_results = by_shard.process(ResultFunction(plan), Types.STRING())
+            on_results = results.process(ResultFunction(plan), Types.STRING())
         else:
-            connected = by_shard.connect(changes.broadcast(descriptors.RESULT_RULES))
+            connected = results.connect(changes.broadcast(descriptors.RESULT_RULES))
             on_results = connected.process(ChangingResultFunction(plan), Types.STRING())
         alerts.append(on_results.uid(uids.RESULT_RULES).name("rules on results"))
     graph.alerts = alerts[0].union(*alerts[1:])

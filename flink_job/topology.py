@@ -40,7 +40,7 @@ from operators.ingest.ingest_function import (
 from operators.parsing import FormatSpec
 from operators.rules.keeper_function import AUDIT as AUDIT_TAG
 from operators.rules.rules_function import DECISIONS as DECISIONS_TAG
-from operators.windows.window_function import LATE, WindowFunction
+from operators.windows.window_function import FINAL, LATE, WindowFunction
 
 _ALL = "all"
 
@@ -84,12 +84,8 @@ def build(
             .name("gather")
         )
         partials = partials.union(gathered)
-    results = (
-        _by_shard(partials)
-        .process(WindowFunction(pipeline.plan_json(), pipeline.with_sketches()), Types.STRING())
-        .uid(uids.WINDOWS)
-        .name("windows")
-    )
+    windows = WindowFunction(pipeline.plan_json(), pipeline.with_sketches(), pipeline.has_rules_on_results())
+    results = _by_shard(partials).process(windows, Types.STRING()).uid(uids.WINDOWS).name("windows")
     sinks["results"].attach(results, uids.RESULTS)
     late = results.get_side_output(LATE)
     if gathered is not None:
@@ -109,7 +105,8 @@ def build(
         sinks[SIMILAR_OUTPUT].attach(answers, uids.ANSWERS)
     if ALERTS in sinks:
         events = _by_shard(records.get_side_output(RULES))
-        rules = rules_graph(pipeline, events, results, source.bounded, env, t_env)
+        final = _by_shard(results.get_side_output(FINAL)) if pipeline.has_rules_on_results() else None
+        rules = rules_graph(pipeline, events, final, source.bounded, env, t_env)
         if rules.keeper is not None:
             rejects = rejects.union(rules.keeper.get_side_output(REJECTS))
             totals = totals.union(rules.keeper.get_side_output(TOTALS))

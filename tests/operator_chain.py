@@ -128,7 +128,7 @@ class Operators:
         self.explode, self.seen, self.windows = (
             Explode(),
             FirstSeenFunction(text),
-            WindowFunction(text, False),
+            WindowFunction(text, False, True),
         )
         for function in (self.ingest, self.explode, self.seen, self.windows):
             function.open(self.context)
