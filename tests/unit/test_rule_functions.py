@@ -151,11 +151,14 @@ class Results:
         self.read = self.context.group.read
 
     def send(self, *results: dict[str, Any]) -> list[dict[str, Any]]:
-        alerts = []
+        by_shard: dict[str, list[bytes]] = {}
         for one in results:
-            self._turn_to(shard_of_result(METRICS, one))
-            record = encode(FinalResults([json.dumps(one).encode()]))
-            alerts += self.function.process_element(Row(self.called.key, record), self.called)
+            by_shard.setdefault(shard_of_result(METRICS, one), []).append(json.dumps(one).encode())
+        alerts = []
+        for shard, lines in by_shard.items():
+            self._turn_to(shard)
+            row = Row(shard, encode(FinalResults(lines)))
+            alerts += self.function.process_element(row, self.called)
         return [json.loads(alert) for alert in alerts]
 
     def change(self, change: RuleChange) -> None:
