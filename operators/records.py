@@ -1,4 +1,4 @@
-"""What travels between ingest, windows and what is behind them; never kept longer than a checkpoint's in-flight data.
+"""What travels from ingest to windows and on; never kept longer than a checkpoint's in-flight data.
 
 MessagePack arrays, each tagged with its name and version, so that a newer job refuses what it cannot read.
 """
