@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pyflink.common import Duration, Types, WatermarkStrategy
-from pyflink.datastream import DataStream, StreamExecutionEnvironment
+from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironment
 from pyflink.datastream.connectors.number_seq import NumberSequenceSource
 from pyflink.table import StreamTableEnvironment
 
@@ -24,12 +24,7 @@ from operators.rules.keeper_function import (
     KeeperMessages,
     KeeperStart,
 )
-from operators.rules.result_function import (
-    RESULT_TYPE,
-    ChangingResultFunction,
-    ResultFunction,
-    SpreadResults,
-)
+from operators.rules.result_function import ChangingResultFunction, ResultFunction
 from operators.rules.rules_function import (
     ALERTS,
     DECISIONS,
@@ -61,7 +56,7 @@ class RulesGraph:
 def rules_graph(
     pipeline: Pipeline,
     sent: Branches,
-    results: DataStream,
+    results: KeyedStream | None,
     bounded: bool,
     env: StreamExecutionEnvironment,
     t_env: StreamTableEnvironment,
@@ -71,7 +66,7 @@ def rules_graph(
     Args:
         pipeline: the pipeline; it has rules or decisions.
         sent: what ingest sends.
-        results: what windows send.
+        results: final results, by metric and shard; None where no rule can be on them.
         bounded: whether the source of events ends, so that the topics of rules and verdicts have to as well.
         env: the environment to build in.
         t_env: its table environment.
@@ -91,13 +86,11 @@ def rules_graph(
         alerts.append(lines(spoken, uids.ALERT_LINES, t_env, ALERTS))
         if pipeline.decide is not None:
             decisions = lines(spoken, uids.DECISION_LINES, t_env, DECISIONS)
-    if pipeline.rule_changes is not None or any(rule.kind == "result" for rule in pipeline.rules):
-        spread = results.process(SpreadResults(plan), RESULT_TYPE).uid(uids.SPREAD).name("spread results")
-        by_shard = keyed(spread)
+    if results is not None:
         if changes is None:
-            on_results = by_shard.process(ResultFunction(plan), Types.STRING())
+            on_results = results.process(ResultFunction(plan), Types.STRING())
         else:
-            connected = by_shard.connect(changes.broadcast(descriptors.RESULT_RULES))
+            connected = results.connect(changes.broadcast(descriptors.RESULT_RULES))
             on_results = connected.process(ChangingResultFunction(plan), Types.STRING())
         on_results = on_results.uid(uids.RESULT_RULES).name("rules on results")
         alerts.append(texts(on_results, uids.RESULT_ALERTS, t_env))

@@ -29,7 +29,7 @@ from operators.ingest.ingest_function import ENVELOPE_TYPE, RECORD_TYPE, IngestF
 from operators.parsing import FormatSpec
 from operators.rules.keeper_function import AUDIT as AUDIT_TAG
 from operators.side_outputs import REJECTS, TOTALS
-from operators.windows.window_function import LATE, WindowFunction
+from operators.windows.window_function import FINAL, LATE, WindowFunction
 
 _ALL = "all"
 
@@ -72,12 +72,8 @@ def build(
             .name("gather")
         )
         partials = partials.union(gathered)
-    results = (
-        keyed(partials)
-        .process(WindowFunction(pipeline.plan_json(), pipeline.with_sketches()), Types.STRING())
-        .uid(uids.WINDOWS)
-        .name("windows")
-    )
+    windows = WindowFunction(pipeline.plan_json(), pipeline.with_sketches(), pipeline.has_rules_on_results())
+    results = keyed(partials).process(windows, Types.STRING()).uid(uids.WINDOWS).name("windows")
     sinks["results"].attach(results, uids.RESULTS)
     late = side_output(results, LATE)
     if gathered is not None:
@@ -94,7 +90,8 @@ def build(
         answers = lines(similar.blocks, uids.SIMILAR_LINES, t_env)
         sinks[SIMILAR_OUTPUT].attach(answers, uids.ANSWERS)
     if ALERTS in sinks:
-        rules = rules_graph(pipeline, sent, results, source.bounded, env, t_env)
+        final = keyed(side_output(results, FINAL)) if pipeline.has_rules_on_results() else None
+        rules = rules_graph(pipeline, sent, final, source.bounded, env, t_env)
         if rules.keeper is not None:
             beside.append(rules.keeper)
         sinks[ALERTS].attach(rules.alerts, uids.ALERTS)

@@ -1,4 +1,4 @@
-"""What travels between ingest and the window operator; never kept longer than a checkpoint's in-flight data.
+"""What travels from ingest to windows and on; never kept longer than a checkpoint's in-flight data.
 
 MessagePack arrays, each tagged with its name and version, so that a newer job refuses what it cannot read.
 """
@@ -212,6 +212,16 @@ class RuleChange(msgspec.Struct, array_like=True, tag="rulechange1"):
     rule: bytes | None
 
 
+class FinalResults(msgspec.Struct, array_like=True, tag="results1"):
+    """Final results of one shard of a metric, in their order, for rules on results.
+
+    Attributes:
+        lines: the results, each a JSON object.
+    """
+
+    lines: list[bytes]
+
+
 class ItemRecord(msgspec.Struct, array_like=True, tag="item1"):
     """A change of a catalogue that is a stream.
 
@@ -255,6 +265,7 @@ decode_annotated = msgspec.msgpack.Decoder(AnnotatedRecord).decode
 decode_similar = msgspec.msgpack.Decoder(SimilarRecord).decode
 decode_rule_record = msgspec.msgpack.Decoder(RuleRecord | Beat).decode
 decode_rule_change = msgspec.msgpack.Decoder(RuleChange).decode
+decode_final_results = msgspec.msgpack.Decoder(FinalResults).decode
 decode_item = msgspec.msgpack.Decoder(ItemRecord).decode
 decode_reason = msgspec.json.Decoder(RejectReason).decode
 

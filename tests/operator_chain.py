@@ -22,11 +22,11 @@ from operators.ingest.seen_records import is_seen_stream
 from operators.ingest.source_batch import SourceBatch
 from operators.parsing.payloads import Payloads
 from operators.plan import Plan
-from operators.records import stream_of
+from operators.records import decode_final_results, stream_of
 from operators.side_outputs import REJECTS
 from operators.similar.similar_function import ItemParser, SimilarFunction, SimilarOnStream
 from operators.similar.similar_spec import StreamedItems
-from operators.windows.window_function import LATE, WindowFunction
+from operators.windows.window_function import FINAL, LATE, WindowFunction
 
 
 class Group(MetricGroup):
@@ -124,13 +124,20 @@ class Operators:
         plan: what to run.
         begun_ms: when the job was begun afresh; None for one that may have a former life.
         items: the broadcast state of items to go on from.
+        for_rules: whether windows send final results to rules, too.
     """
 
-    def __init__(self, plan: Plan, begun_ms: int | None = None, items: BroadcastMap | None = None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        begun_ms: int | None = None,
+        items: BroadcastMap | None = None,
+        for_rules: bool = False,
+    ) -> None:
         self.context, text = Context(), plan.model_dump_json(by_alias=True)
         self.read = self.context.group.read
         self.ingest = Ingested(text, '"json"', Messages(), False, begun_ms, True)
-        self.seen, self.windows = FirstSeenFunction(text), WindowFunction(text, False)
+        self.seen, self.windows = FirstSeenFunction(text), WindowFunction(text, False, for_rules)
         for function in (self.ingest, self.seen, self.windows):
             function.open(self.context)
         self.gather, self.gather_context = GatherFunction(text), Context()
@@ -145,6 +152,7 @@ class Operators:
         self.watermark_ms, self.now_ms, self.key = -(2**63), 0, ""
         self.timers: dict[bool, set[tuple[int, str]]] = {True: set(), False: set()}
         self.records, self.results, self.late, self.totals, self.first_seen = 0, [], [], [], []
+        self.final: list[tuple[str, list[bytes]]] = []
 
     def send(self, *payloads: bytes) -> None:
         """Send a batch through; the watermark follows."""
@@ -243,8 +251,14 @@ class Operators:
 
     def _take(self, outputs: Iterator) -> None:
         for output in outputs:
-            late = isinstance(output, tuple) and output[0] is LATE
-            (self.late if late else self.results).append(json.loads(output[1] if late else output))
+            if isinstance(output, str):
+                self.results.append(json.loads(output))
+            elif output[0] is LATE:
+                self.late.append(json.loads(output[1]))
+            else:
+                assert output[0] is FINAL
+                shard, record = output[1]
+                self.final.append((shard, decode_final_results(record).lines))
 
     def get_current_key(self) -> str:
         return self.key

@@ -8,9 +8,10 @@ from typing import Any
 
 from engine import ShardedMap
 
+from operators.ingest.partials import shard_of
+from operators.metric import Metric
 from operators.plan import Plan
-from operators.records import RuleChange
-from operators.rules.result_columns import ResultShards
+from operators.records import RuleChange, shard_key
 from operators.rules.result_rules import ResultRules
 from operators.rules.result_runner import ResultRunner
 from operators.rules.rule_messages import rule_text
@@ -69,6 +70,13 @@ def retraction(end: float, revision: int, user: str = "a") -> dict[str, Any]:
     return told | {"events": 0, "retracted": True}
 
 
+def shard_of_result(metrics: Mapping[str, Metric], one: Mapping[str, Any]) -> str:
+    """The shard of a result's metric and key."""
+    metric = metrics[one["metric"]]
+    key = json.dumps([one["key"][name] for name in metric.by], separators=(",", ":"), ensure_ascii=False)
+    return shard_key(metric.name, shard_of(key.encode(), metric.shards))
+
+
 class Running:
     """Runs rules on the results of a plan, with Flink's part played by this class.
 
@@ -81,7 +89,7 @@ class Running:
     def __init__(self, plan: Plan, rules: Iterable[Rule] = (), before: Running | None = None) -> None:
         self.plan, self.file = plan, list(rules)
         metrics = plan.resolved_metrics()
-        self.shards = ResultShards(metrics)
+        self.metrics = {metric.name: metric for metric in metrics}
         self.rules = ResultRules(metrics, self.file)
         self.map = ShardedMap()
         self.held: dict[str, Any] = {}
@@ -108,14 +116,18 @@ class Running:
             self.held[name] = held
 
     def send(self, *results: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Send results; return the alerts that come of it at once."""
-        alerts = []
+        """Send results, each by itself; return the alerts that come of it at once."""
+        return [alert for one in results for alert in self.send_together(one)]
+
+    def send_together(self, *results: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Send results, all those of a shard at once; return the alerts that come of it at once."""
+        by_shard: dict[str, list[bytes]] = {}
         for one in results:
-            line = json.dumps(one).encode()
-            shard = self.shards.of(line)
-            if shard is not None:
-                self._turn_to(shard)
-                alerts += list(self.runner.on_result(shard, line, self._clock()))
+            by_shard.setdefault(shard_of_result(self.metrics, one), []).append(json.dumps(one).encode())
+        alerts = []
+        for shard, lines in by_shard.items():
+            self._turn_to(shard)
+            alerts += list(self.runner.on_results(shard, lines, self._clock()))
         return [json.loads(alert) for alert in alerts]
 
     def move_watermark(self, to_ms: float) -> list[dict[str, Any]]:

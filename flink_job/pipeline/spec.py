@@ -132,6 +132,10 @@ class Pipeline(Plan):
         """Return whether there are rules, or can be once the job runs, or decisions, which ask them."""
         return bool(self.rules) or self.rule_changes is not None or self.decide is not None
 
+    def has_rules_on_results(self) -> bool:
+        """Return whether there are rules on results, or can be."""
+        return self.rule_changes is not None or any(rule.kind == "result" for rule in self.rules)
+
     def rules_change(self) -> bool:
         """Return whether rules can change while the job runs."""
         return self.rule_changes is not None or self.feedback is not None

@@ -12,6 +12,8 @@ from typing import Literal, NamedTuple
 
 WHEN, CLEAR = 1, 2
 """Flags of a window: `when` holds; `clear` holds. Neither does where they are null."""
+_YES = b"\1"
+_HAS_WHEN, _HAS_CLEAR = (bytes(bool(flags & flag) for flags in range(256)) for flag in (WHEN, CLEAR))
 
 
 class Before(NamedTuple):
@@ -76,18 +78,25 @@ def spells(
 ) -> list[tuple[int, bool]]:
     """Return the spells during which a rule spoke: the start of each, and whether it is over.
 
+    It is what `step` gives window by window, at a cost that grows with the spells, hardly with the windows.
+
     Args:
         before: what was before the first window.
         flags: which conditions hold for each window, a byte each, in the order of their ends.
         starts_ms: their starts.
         for_windows: how many windows in a row `when` has to hold for.
     """
+    streak = before.streak
+    begins = _YES * streak + flags.translate(_HAS_WHEN)
+    ends = bytes(streak) + flags.translate(_HAS_CLEAR)
+    in_a_row = _YES * for_windows
     found = [] if before.firing_ms is None else [(before.firing_ms, False)]
-    for own, start_ms in zip(flags, starts_ms, strict=True):
-        after = step(before, own, start_ms, for_windows)
-        if before.firing_ms is None and after.firing_ms is not None:
-            found.append((after.firing_ms, False))
-        elif before.firing_ms is not None and after.firing_ms is None:
-            found[-1] = (before.firing_ms, True)
-        before = after
+    speaks, at = before.firing_ms is not None, 0
+    while (at := ends.find(_YES, at) if speaks else begins.find(in_a_row, at)) >= 0:
+        if speaks:
+            found[-1] = (found[-1][0], True)
+        else:
+            at += for_windows - 1
+            found.append((int(starts_ms[at - streak]), False))
+        speaks, at = not speaks, at + 1
     return found

@@ -1,4 +1,4 @@
-"""Evaluates the conditions of rules on results, all rows of a result at once."""
+"""Evaluates the conditions of rules on results, all rows at once."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _DTYPES = {"string": pl.String, "long": pl.Int64, "double": pl.Float64, "bool": 
 
 def flags_of(
     rules: Sequence[CompiledRule], rows: Sequence[Mapping[str, object]], types: Mapping[str, str]
-) -> list[dict[str, int]]:
-    """Return which conditions of each rule hold for each row, by the rule's name.
+) -> dict[str, bytes]:
+    """Return which conditions of each rule hold, by the rule's name: a byte of flags for each row.
 
     Args:
         rules: rules with `when`; one without holds nowhere.
@@ -23,7 +23,7 @@ def flags_of(
         types: the type of each column.
     """
     conditions = [
-        (rule.rule.name, flag, name)
+        (rule, flag, name)
         for rule in rules
         for flag, name in ((WHEN, "when"), (CLEAR, "clear"))
         if name in rule.conditions
@@ -33,18 +33,14 @@ def flags_of(
         {column: [row[column] for row in rows] for column in read},
         schema={column: _DTYPES[types[column]] for column in read},
     )
-    by_rule = {rule.rule.name: rule for rule in rules}
     # A number is no name of a column, so that none is replaced.
     answers = frame.with_columns(
-        by_rule[rule].conditions[name].polars().alias(str(number))
-        for number, (rule, _, name) in enumerate(conditions)
+        rule.conditions[name].polars().alias(str(number)) for number, (rule, _, name) in enumerate(conditions)
     )
-    flags = [dict.fromkeys(by_rule, 0) for _ in rows]
+    flags = {rule.rule.name: bytearray(len(rows)) for rule in rules}
     for number, (rule, flag, _) in enumerate(conditions):
-        without_clear = "clear" not in by_rule[rule].conditions
-        for own, holds in zip(flags, answers[str(number)].to_list(), strict=True):
-            if holds:
-                own[rule] |= flag
-            elif holds is False and without_clear:
-                own[rule] |= CLEAR
-    return flags
+        own, otherwise = flags[rule.rule.name], 0 if "clear" in rule.conditions else CLEAR
+        for row, holds in enumerate(answers[str(number)].to_list()):
+            if holds is not None:
+                own[row] |= flag if holds else otherwise
+    return {name: bytes(own) for name, own in flags.items()}

@@ -1,9 +1,10 @@
-"""Looks at one result: what rules that are on it know of its key from then on, and what they say."""
+"""Looks at results of one window: what rules on it know of their keys from then on, and what they say."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import msgspec
 
@@ -11,7 +12,7 @@ from operators.metric import Metric
 from operators.rules.absence import Absence, due_ms
 from operators.rules.compiled_rule import COLUMNS_BEFORE, CompiledRule
 from operators.rules.conditions import flags_of
-from operators.rules.held_key import HeldKey
+from operators.rules.held_key import Change, HeldKey
 from operators.rules.result_alerts import Named, ResultAlerts, Told
 from operators.rules.result_columns import ReadResult, ResultRows, Row, before_values
 from operators.rules.result_rules import ResultRules, WindowRules
@@ -22,116 +23,144 @@ _encode = msgspec.json.encode
 _decode = msgspec.json.decode
 
 
-@dataclass
-class Looking:
-    """A result that is looked at.
+class _Look(NamedTuple):
+    """What a result changes of a key or of one of its items.
 
     Attributes:
-        too_old: how many of its rows were of windows that are not held any more, and so changed nothing.
+        result: the result.
+        name: what the key is remembered by.
+        key: the key.
+        change: of its windows.
+        row: the number of what conditions are evaluated for; None where there is nothing.
+        is_there: whether the result has the key; else it is taken out of the window.
+    """
+
+    result: ReadResult
+    name: bytes
+    key: HeldKey
+    change: Change
+    row: int | None
+    is_there: bool
+
+
+@dataclass
+class Looking:
+    """Results of one window of a metric, looked at together.
+
+    Attributes:
+        too_old: how many of their rows were of windows that are not held any more, and so changed nothing.
 
     Args:
-        metric: whose it is.
-        rows: takes it apart.
-        own: the rules on its window.
+        metric: whose they are.
+        rows: takes them apart.
+        window_name: names the window.
+        own: the rules on it.
         rules: all rules.
         alerts: writes what rules say.
-        result: the result.
         now_ms: the wall clock.
     """
 
     metric: Metric
     rows: ResultRows
+    window_name: str
     own: WindowRules
     rules: ResultRules
     alerts: ResultAlerts
-    result: ReadResult
     now_ms: int
     too_old: int = field(init=False, default=0)
 
-    def take(self, window_name: str, line: bytes, held: dict[bytes, Remembered]) -> Iterator[bytes]:
-        """Change what is held of the key and its items; yield alerts.
+    def __post_init__(self) -> None:
+        """Begin without a result."""
+        self._absence = Absence(self.rules, self.alerts)
+        self._by_before: dict[int, list[CompiledRule]] = {}
+        for rule in self.own.rules.values():
+            self._by_before.setdefault(rule.rule.before or 0, []).append(rule)
+        self._looks: list[_Look] = []
+        self._rows: list[tuple[Row, Change]] = []
+        self._keys: dict[bytes, tuple[dict[bytes, Remembered], dict[bytes, HeldKey]]] = {}
+
+    def take(self, line: bytes, result: ReadResult, held: dict[bytes, Remembered]) -> None:
+        """Take the next result.
 
         Args:
-            window_name: names the window of the result.
             line: the result as JSON.
-            held: the bucket of the key.
+            result: the same, read.
+            held: the bucket of its key.
         """
-        head = key_name(window_name, self.rows.key(self.result))
-        rows = [] if self.result.retracted else self.rows.rows(line, self.result)
+        head = key_name(self.window_name, self.rows.key(result))
+        _, keys = self._keys.setdefault(head, (held, {}))
+        rows = [] if result.retracted else self.rows.rows(line, result)
         looked = {head + _ITEM + row.item if row.item else head: row for row in rows}
-        gone = []
-        if self.result.revision:  # an earlier one may have had other items, or there is no window any more
-            gone = [name for name in held if _is_of(name, head) and name not in looked]
-        yield from self._look(looked, held)
-        for name in gone:
-            key, before = HeldKey(held[name], self.own), held[name]
-            if key.take_out(self._start_ms, self.result.revision):
-                yield from self._say(name, key, {})
-                held[name] = key.remembered(before.due_ms, before.heard_ms)
+        start_ms, end_ms = _times(result)
+        for name, row in looked.items():
+            if name not in keys and (self.own.rules or name in held):
+                keys[name] = HeldKey(held.get(name), self.own)
+            if name in keys:
+                change = keys[name].place(start_ms, end_ms, row.number, result.revision)
+                is_placed = change.at is not None
+                self.too_old += not is_placed
+                number = len(self._rows) if is_placed and self.own.rules else None
+                self._looks.append(_Look(result, name, keys[name], change, number, True))
+                if number is not None:
+                    self._rows.append((row, change))
+        if result.revision:  # an earlier one may have had other items, or there is no window any more
+            known = dict.fromkeys([*(name for name in held if _is_of(name, head)), *keys])
+            for name in (name for name in known if name not in looked):
+                key = keys[name] if name in keys else HeldKey(held[name], self.own)
+                change = key.take_out(start_ms, result.revision)
+                if change is not None:
+                    keys[name] = key
+                    self._looks.append(_Look(result, name, key, change, None, False))
 
-    def _look(self, looked: Mapping[bytes, Row], held: dict[bytes, Remembered]) -> Iterator[bytes]:
-        absence, told = Absence(self.rules, self.alerts), self._told(None)
-        keys = {name: HeldKey(held.get(name), self.own) for name in looked if self.own.rules or name in held}
-        placed = []
-        for name, key in keys.items():
-            yield from absence.returned(key, self._named(name), self.own, told, self.now_ms)
-            at = key.place(self._start_ms, self._end_ms, looked[name].number, self.result.revision)
-            if at is None:
-                self.too_old += 1
-            else:
-                placed.append((name, key, at))
-            if key.last is None or self._end_ms > key.last[1]:
-                key.last = self._start_ms, self._end_ms
-        values = self._evaluate(placed, looked)
-        for name, key in keys.items():
-            yield from self._say(name, key, values.get(name, {}))
-            if key.alarms:
-                held[name] = key.remembered(due_ms(self.metric, self.own, key), self.now_ms)
-            else:
-                held.pop(name, None)
+    def say(self) -> Iterator[bytes]:
+        """Yield the alerts of all results that were taken; keep in their buckets what is known now."""
+        flags, values = self._evaluate()
+        for look in self._looks:
+            yield from self._follow(look, flags, values)
+        for held, keys in self._keys.values():
+            for name, key in keys.items():
+                if key.alarms:
+                    held[name] = key.remembered()
+                else:
+                    held.pop(name, None)
 
-    def _evaluate(
-        self, placed: Sequence[tuple[bytes, HeldKey, int]], looked: Mapping[bytes, Row]
-    ) -> dict[bytes, dict[str, Mapping[str, object]]]:
-        """Find out which conditions hold; return what each rule read of each key."""
-        by_before: dict[int, list[CompiledRule]] = {}
-        for rule in self.own.rules.values():
-            by_before.setdefault(rule.rule.before or 0, []).append(rule)
-        read: dict[bytes, dict[str, Mapping[str, object]]] = {name: {} for name, _, _ in placed}
-        for before, rules in by_before.items() if placed else ():
-            values = [looked[name].values for name, _, _ in placed]
+    def _evaluate(self) -> tuple[dict[str, bytes], dict[int, list[Mapping[str, object]]]]:
+        """Find out which conditions hold of each row; return what rules read of it too, by their `before`."""
+        flags: dict[str, bytes] = {}
+        read: dict[int, list[Mapping[str, object]]] = {}
+        for before, rules in self._by_before.items() if self._rows else ():
+            values = [row.values for row, _ in self._rows]
             if before:
                 names = COLUMNS_BEFORE.keys() & {name for rule in rules for name in rule.columns}
-                numbers = [key.numbers_before(at, before) for _, key, at in placed]
-                values = [own | before_values(n, names) for own, n in zip(values, numbers, strict=True)]
-            flags = flags_of(rules, values, self.rows.types)
-            for (name, key, at), own, of_rules in zip(placed, values, flags, strict=True):
-                key.set_flags(at, of_rules)
-                read[name] |= dict.fromkeys(of_rules, own)
-        return read
+                numbers = [change.numbers_before(before) for _, change in self._rows]
+                values = [own | more for own, more in zip(values, before_values(numbers, names), strict=True)]
+            flags |= flags_of(rules, values, self.rows.types)
+            read[before] = values
+        return flags, read
 
-    def _say(self, name: bytes, key: HeldKey, values: Mapping[str, Mapping[str, object]]) -> Iterator[bytes]:
-        for rule_name, turn in key.turns():
-            rule = self.rules.rule(rule_name)
+    def _follow(
+        self,
+        look: _Look,
+        flags: Mapping[str, bytes],
+        values: Mapping[int, list[Mapping[str, object]]],
+    ) -> Iterator[bytes]:
+        """Let a key know what has become of it; yield alerts."""
+        result, key, row = look.result, look.key, look.row
+        about, told = named(self.metric, self.own, look.name), Told(result.window, result.id)
+        start_ms, end_ms = _times(result)
+        if look.is_there:
+            yield from self._absence.returned(key, about, self.own, told, self.now_ms)
+            if key.last is None or end_ms > key.last[1]:
+                key.last = start_ms, end_ms
+        own = {} if row is None else {name: of_rows[row] for name, of_rows in flags.items()}
+        for name, turn in key.follow(look.change, own):
+            rule = self.rules.rule(name)
             if rule is not None:
-                told = self._told(values.get(rule_name))
-                yield self.alerts.of_value(
-                    rule, self._named(name), told, turn.status, turn.start_ms, self.now_ms
-                )
-
-    def _told(self, values: Mapping[str, object] | None) -> Told:
-        return Told(self.result.window, self.result.id, values)
-
-    def _named(self, name: bytes) -> Named:
-        return named(self.metric, self.own, name)
-
-    @property
-    def _start_ms(self) -> int:
-        return int(self.result.window["start_ms"])
-
-    @property
-    def _end_ms(self) -> int:
-        return int(self.result.window["end_ms"])
+                read = None if row is None or name not in own else values[rule.rule.before or 0][row]
+                told = Told(result.window, result.id, read)
+                yield self.alerts.of_value(rule, about, told, turn.status, turn.start_ms, self.now_ms)
+        if look.is_there:
+            key.due_ms, key.heard_ms = due_ms(self.metric, self.own, key), self.now_ms
 
 
 def key_name(window_name: str, key: bytes) -> bytes:
@@ -157,3 +186,7 @@ def named(metric: Metric, own: WindowRules, name: bytes) -> Named:
 
 def _is_of(name: bytes, head: bytes) -> bool:
     return name == head or name.startswith(head + _ITEM)
+
+
+def _times(result: ReadResult) -> tuple[int, int]:
+    return int(result.window["start_ms"]), int(result.window["end_ms"])

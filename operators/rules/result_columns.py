@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from math import isfinite
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
-from operators.ingest.partials import shard_of
 from operators.metric import Metric
-from operators.records import shard_key
 from operators.rules.compiled_rule import COLUMNS_BEFORE
 from operators.rules.rule_spec import Rule
 from operators.windows.slices import SessionWindow, TimeWindow
 
 Window = TimeWindow | SessionWindow
 _OF_WINDOWS = {"window_start_ms": "long", "window_end_ms": "long", "events": "long"}
-_BEFORE: Mapping[str, Callable[[np.ndarray, np.ndarray], float]] = {
-    "previous": lambda numbers, known: numbers[-1],
-    "mean_before": lambda numbers, known: known.mean(),
-    "stddev_before": lambda numbers, known: known.std(),
-    "median_before": lambda numbers, known: np.median(known),
-    "mad_before": lambda numbers, known: np.median(np.abs(known - np.median(known))),
+_BEFORE: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
+    "mean_before": lambda known: known.mean(axis=1),
+    "stddev_before": lambda known: known.std(axis=1),
+    "median_before": lambda known: _medians(known),
+    "mad_before": lambda known: _medians(np.abs(known - _medians(known)[:, None])),
 }
+"""Of several rows, each with the numbers of as many windows before it."""
 _LEAST, _GREATEST = -(2**63), 2**63 - 1
 
 
@@ -66,16 +65,7 @@ class Row(NamedTuple):
     number: float
 
 
-class _Head(msgspec.Struct):
-    """What says where a result goes to."""
-
-    metric: str
-    key: dict[str, str | int | float | bool | None]
-    final: bool
-
-
 read_result = msgspec.json.Decoder(ReadResult).decode
-_read_head = msgspec.json.Decoder(_Head).decode
 _read_all = msgspec.json.Decoder(dict[str, object]).decode
 _encode = msgspec.json.encode
 
@@ -131,26 +121,6 @@ def is_of(described: Mapping[str, int | str], window: Window) -> bool:
     return every_ms == window.every_ms and (described["start_ms"] - window.offset_ms) % every_ms == 0
 
 
-class ResultShards:
-    """Spreads results over shards: all windows of a key of a metric go to one.
-
-    Args:
-        metrics: whose results there are.
-    """
-
-    def __init__(self, metrics: Iterable[Metric]) -> None:
-        """Keep their keys."""
-        self._metrics = {metric.name: metric for metric in metrics}
-
-    def of(self, line: bytes) -> str | None:
-        """Return the shard of a result; None for one of a window that has not ended."""
-        head = _read_head(line)
-        if not head.final:
-            return None
-        metric = self._metrics[head.metric]
-        return shard_key(metric.name, shard_of(_key(metric, head.key), metric.shards))
-
-
 class ResultRows:
     """Takes results of one metric apart.
 
@@ -165,7 +135,7 @@ class ResultRows:
 
     def key(self, result: ReadResult) -> bytes:
         """Return the values of `by` as a canonical JSON array."""
-        return _key(self._metric, result.key)
+        return _encode([result.key[name] for name in self._metric.by])
 
     def rows(self, line: bytes, result: ReadResult) -> Iterator[Row]:
         """Yield what rules look at.
@@ -191,31 +161,42 @@ class ResultRows:
                 yield Row(_encode(row[named]), result.key | {named: row[named]}, values, number)
 
 
-def before_values(numbers: np.ndarray, names: Iterable[str]) -> dict[str, float | int | None]:
-    """Return values of some of `COLUMNS_BEFORE`.
+def before_values(numbers: Sequence[np.ndarray], names: Set[str]) -> list[dict[str, float | int | None]]:
+    """Return values of some of `COLUMNS_BEFORE` for several rows.
 
     Args:
-        numbers: of the windows before, in their order, `(n,) float64`, NaN where there was none.
+        numbers: for each row those of the windows before, in their order, `(n,) float64`, NaN where there was
+            none.
         names: which are asked for.
 
     Returns:
-        `mean_before` and so on of those that are numbers, `previous` of the window just before; null where
-        there is no such number. `stddev_before` is that of the population, `mad_before` the median of the
-        distances from the median.
+        For each row `mean_before` and so on of those that are numbers, `previous` of the window just before;
+        null where there is no such number. `stddev_before` is that of the population, `mad_before` the median
+        of the distances from the median.
     """
-    known = numbers[~np.isnan(numbers)]
-    told: dict[str, float | int | None] = dict.fromkeys(names)
-    if len(known):
-        with np.errstate(over="ignore", invalid="ignore"):
-            found = {name: float(_BEFORE[name](numbers, known)) for name in told.keys() & _BEFORE.keys()}
-        told |= {name: value for name, value in found.items() if isfinite(value)}
-    if "count_before" in told:
-        told["count_before"] = len(known)
+    told: list[dict[str, float | int | None]] = [dict.fromkeys(names) for _ in numbers]
+    known = [own[~np.isnan(own)] for own in numbers]
+    alike: dict[int, list[int]] = defaultdict(list)
+    for row, own in enumerate(known):
+        alike[len(own)].append(row)
+        if "previous" in names and len(own) and isfinite(numbers[row][-1]):
+            told[row]["previous"] = float(numbers[row][-1])
+        if "count_before" in names:
+            told[row]["count_before"] = len(own)
+    for rows in (rows for count, rows in alike.items() if count):
+        table = np.stack([known[row] for row in rows])
+        for name in names & _BEFORE.keys():
+            with np.errstate(over="ignore", invalid="ignore"):
+                values = _BEFORE[name](table).tolist()
+            for row, value in zip(rows, values, strict=True):
+                told[row][name] = value if isfinite(value) else None
     return told
 
 
-def _key(metric: Metric, key: Mapping[str, object]) -> bytes:
-    return _encode([key[name] for name in metric.by])
+def _medians(known: np.ndarray) -> np.ndarray:
+    """Return the median of each row; a row is sorted faster than its middle is found without."""
+    count = known.shape[1]
+    return np.sort(known, axis=1)[:, (count - 1) // 2 : count // 2 + 1].mean(axis=1)
 
 
 def _fitting(value: object, type_: str) -> object:

@@ -1,23 +1,20 @@
-"""Rules on results in Flink: how results are spread, and the operator that looks at them."""
+"""Rules on results in Flink: the operator that looks at them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-from pyflink.common import Row, Types
 from pyflink.datastream import (
     KeyedBroadcastProcessFunction,
     KeyedProcessFunction,
-    ProcessFunction,
     RuntimeContext,
     TimeDomain,
     TimerService,
 )
 
 from operators.plan import Plan
-from operators.records import decode_rule_change
-from operators.rules.result_columns import ResultShards
+from operators.records import decode_final_results, decode_rule_change
 from operators.rules.result_gauges import ResultRuleGauges
 from operators.rules.result_rules import ResultRules
 from operators.rules.result_runner import ResultRunner
@@ -26,31 +23,6 @@ from operators.windows.runner import Clock
 from state import descriptors
 from state.alarm_state import AlarmState
 from state.rule_state import read_held_rule, write_held_rule
-
-RESULT_TYPE = Types.ROW([Types.STRING(), Types.PRIMITIVE_ARRAY(Types.BYTE())])
-
-
-class SpreadResults(ProcessFunction):
-    """Makes, of each final result, a row with the shard of its metric and key; others are left out.
-
-    Args:
-        plan_json: the plan, as JSON.
-    """
-
-    def __init__(self, plan_json: str) -> None:
-        """Keep what is shipped to the workers."""
-        self._plan_json = plan_json
-
-    def open(self, runtime_context: RuntimeContext) -> None:
-        """Read what the keys of metrics are."""
-        self._shards = ResultShards(Plan.model_validate_json(self._plan_json).resolved_metrics())
-
-    def process_element(self, value: str, ctx: ProcessFunction.Context) -> Iterator:
-        """Find the shard of one result."""
-        line = value.encode()
-        shard = self._shards.of(line)
-        if shard is not None:
-            yield Row(shard, line)
 
 
 class ResultWorker:
@@ -80,10 +52,10 @@ class ResultWorker:
         self._gauges = ResultRuleGauges(runtime_context.get_metrics_group(), self._runner)
 
     def take(self, value: bytes, ctx: Any) -> Iterator:
-        """Take one result."""
+        """Take results of one shard."""
         shard = ctx.get_current_key()
         clock = self._turn_to(shard, ctx.timer_service())
-        yield from self._emit(self._runner.on_result(shard, value, clock))
+        yield from self._emit(self._runner.on_results(shard, decode_final_results(value).lines, clock))
 
     def do_what_is_due(self, timestamp: int, ctx: Any) -> Iterator:
         """Do what is due at a timer."""
@@ -121,7 +93,7 @@ class ResultFunction(KeyedProcessFunction):
         self._worker.open(runtime_context)
 
     def process_element(self, value: bytes, ctx: KeyedProcessFunction.Context) -> Iterator:
-        """Take one result."""
+        """Take results of one shard."""
         yield from self._worker.take(value, ctx)
 
     def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator:
@@ -146,7 +118,7 @@ class ChangingResultFunction(KeyedBroadcastProcessFunction):
         self._restored = False
 
     def process_element(self, value: bytes, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext) -> Iterator:
-        """Take one result."""
+        """Take results of one shard."""
         self._restore(ctx)
         yield from self._worker.take(value, ctx)
 

@@ -1,13 +1,14 @@
 """Rules on results: the logic, without an engine.
 
 A shard has some keys of one metric, in buckets (see `state.alarm_state`). A result changes what is remembered
-of its key, or of each of its items; timers find keys that have no result any more.
+of its key, or of each of its items; timers find keys that have no result any more. Results come many at a
+time: each bucket is read and written, and each condition evaluated, once for all of them.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -78,36 +79,40 @@ class ResultRunner:
         """How many keys are remembered, of the buckets that this process has had at hand."""
         return sum(self._counted.values())
 
-    def on_result(self, shard: str, line: bytes, clock: Clock) -> Iterator[bytes]:
-        """Take a final result; yield alerts.
+    def on_results(self, shard: str, lines: Sequence[bytes], clock: Clock) -> Iterator[bytes]:
+        """Take final results; yield alerts, those of a key in the order of its results.
 
         Args:
             shard: the current shard.
-            line: the result as JSON.
+            lines: the results as JSON.
             clock: the times now.
         """
         self._watermark_ms, self._heard_ms = max(self._watermark_ms, clock.watermark_ms), clock.now_ms
         metric = stream_of(shard)
-        self.results[metric] += 1
+        self.results[metric] += len(lines)
         on_metric = self._rules.on(metric)
         if on_metric is None:
             return
-        result = read_result(line)
-        found = (pair for pair in on_metric.by_window.items() if is_of(result.window, pair[1].window))
-        name, own = next(found, ("", None))
-        if own is None or not (own.rules or on_metric.former):
-            return
-        rows = self._rows[metric]
-        bucket = bucket_of(rows.key(result))
-        held = self._state.read(bucket)
-        if not (held or own.rules):
-            return
-        looking = Looking(self._metrics[metric], rows, own, self._rules, self.alerts, result, clock.now_ms)
-        yield from looking.take(name, line, held)
-        self.too_old[metric] += looking.too_old
-        self._write(shard, bucket, held)
+        rows, buckets, looking = self._rows[metric], {}, {}
+        for line in lines:
+            result = read_result(line)
+            found = (pair for pair in on_metric.by_window.items() if is_of(result.window, pair[1].window))
+            name, own = next(found, ("", None))
+            if own is None or not (own.rules or on_metric.former):
+                continue
+            bucket = bucket_of(rows.key(result))
+            if bucket not in buckets:
+                buckets[bucket] = self._state.read(bucket)
+            if buckets[bucket] or own.rules:
+                if name not in looking:
+                    looking[name] = self._looking(metric, rows, name, own, clock.now_ms)
+                looking[name].take(line, result, buckets[bucket])
+        for one in looking.values():
+            yield from one.say()
+            self.too_old[metric] += one.too_old
+            self._listen(on_metric, one.own, clock.now_ms)
+        self._write(shard, buckets)
         self._schedule()
-        self._listen(on_metric, own, clock.now_ms)
 
     def on_event_time(self, shard: str, time_ms: int, clock: Clock) -> Iterator[bytes]:
         """Tell of keys that are absent, and forget those that were for very long; yield alerts."""
@@ -115,12 +120,12 @@ class ResultRunner:
         watermark_ms = max(time_ms, clock.watermark_ms)
         if watermark_ms == END_OF_TIME_MS:  # the input's end is no time: a job that goes on later has more
             return
-        for bucket in np.flatnonzero(self._state.due() <= watermark_ms).tolist():
-            held = self._state.read(bucket)
+        buckets = self._buckets(self._state.due() <= watermark_ms)
+        for held in buckets.values():
             for name, remembered in list(held.items()):
                 if remembered.due_ms <= watermark_ms:
                     yield from self._look_at_due(shard, held, name, watermark_ms, clock.now_ms)
-            self._write(shard, bucket, held)
+        self._write(shard, buckets)
         self._schedule()
 
     def on_processing_time(self, shard: str, time_ms: int, clock: Clock) -> Iterator[bytes]:
@@ -133,12 +138,15 @@ class ResultRunner:
         if clock.now_ms - self._heard_ms < quiet_ms:
             self._timers.at_processing_time(_full_second(self._heard_ms + quiet_ms))
             return
-        for bucket in np.flatnonzero(self._state.due() < NEVER_MS).tolist():
-            held = self._state.read(bucket)
+        buckets = self._buckets(self._state.due() < NEVER_MS)
+        for held in buckets.values():
             for name, remembered in list(held.items()):
                 silent_ms = clock.now_ms - remembered.heard_ms
                 yield from self._tell_absence(shard, held, name, silent_ms.__ge__, clock.now_ms)
-            self._write(shard, bucket, held)
+        self._write(shard, buckets)
+
+    def _looking(self, metric: str, rows: ResultRows, name: str, own: WindowRules, now_ms: int) -> Looking:
+        return Looking(self._metrics[metric], rows, name, own, self._rules, self.alerts, now_ms)
 
     def _look_at_due(
         self, shard: str, held: _Held, name: bytes, watermark_ms: int, now_ms: int
@@ -161,7 +169,8 @@ class ResultRunner:
             return
         key = HeldKey(held[name], own)
         yield from self._absence.fallen(key, named(metric, own, name), own, is_long, now_ms)
-        held[name] = key.remembered(due_ms(metric, own, key), held[name].heard_ms)
+        key.due_ms = due_ms(metric, own, key)
+        held[name] = key.remembered()
 
     def _own(self, shard: str, name: bytes) -> WindowRules | None:
         on_metric = self._rules.on(stream_of(shard))
@@ -184,13 +193,17 @@ class ResultRunner:
         waits = [wait for own in on_metric.by_window.values() for wait in own.absent_for_ms.values()]
         return max(1, min(self._idle_timeout_ms, min(waits) // 2)) if waits else None
 
-    def _write(self, shard: str, bucket: int, held: _Held) -> None:
-        self._state.write(bucket, held)
-        self._counted[shard, bucket] = len(held)
+    def _buckets(self, which: np.ndarray) -> dict[int, _Held]:
+        return {bucket: self._state.read(bucket) for bucket in np.flatnonzero(which).tolist()}
+
+    def _write(self, shard: str, buckets: Mapping[int, _Held]) -> None:
         due = self._state.due()
-        before = int(due[bucket])
-        due[bucket] = min((remembered.due_ms for remembered in held.values()), default=NEVER_MS)
-        if due[bucket] != before:
+        before = due.copy()
+        for bucket, held in buckets.items():
+            self._state.write(bucket, held)
+            self._counted[shard, bucket] = len(held)
+            due[bucket] = min((remembered.due_ms for remembered in held.values()), default=NEVER_MS)
+        if (due != before).any():
             self._state.set_due(due)
 
     def _schedule(self) -> None:

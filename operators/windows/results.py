@@ -15,9 +15,10 @@ encode_json = msgspec.json.encode
 
 
 class Result(msgspec.Struct):
-    """A result or a retraction, as JSON."""
+    """A result or a retraction, as JSON, and whether it is final."""
 
     text: bytes
+    final: bool
 
 
 class Late(msgspec.Struct):
@@ -71,13 +72,13 @@ class ResultWriter:
         fields |= {"revision": revision, "final": final}
         if self._with_sketch and (image := aggregator.sketch(partial)) is not None:
             fields["sketch"] = b64encode(image).decode()
-        return Result(encode_json(fields))
+        return Result(encode_json(fields), final)
 
     def retraction(self, key: bytes, window: dict[str, int | str], revision: int) -> Result:
         """Return the last word on an id whose session became part of another."""
         head = self._head(key, window)
         return Result(
-            encode_json(head | {"events": 0, "revision": revision, "final": True, "retracted": True})
+            encode_json(head | {"events": 0, "revision": revision, "final": True, "retracted": True}), True
         )
 
     def late(

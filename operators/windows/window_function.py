@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import ceil
+from typing import NamedTuple
 
-from pyflink.common import Types
+from pyflink.common import Row, Types
 from pyflink.datastream import KeyedProcessFunction, OutputTag, RuntimeContext, TimeDomain, TimerService
 
 from operators.ingest.partials import session_stream
 from operators.plan import Plan
-from operators.records import decode_record, stream_of
+from operators.records import FinalResults, decode_record, encode, shard_key, stream_of
 from operators.windows.flink_timers import FlinkTimers
 from operators.windows.gauges import MetricGauges, StateLooks
 from operators.windows.results import Result, ResultWriter
@@ -24,21 +25,34 @@ from state.session_state import SessionState
 from state.window_state import WindowState
 
 LATE = OutputTag("late", Types.STRING())
+FINAL = OutputTag("final", Types.ROW([Types.STRING(), Types.PRIMITIVE_ARRAY(Types.BYTE())]))
+_MOST_TOGETHER = 500
+"""How many final results go out together at most, so that no record is too large."""
+
+
+class _Stream(NamedTuple):
+    """What one stream of windows has."""
+
+    metric: str
+    runner: Runner
+    gauges: MetricGauges
 
 
 class WindowFunction(KeyedProcessFunction):
     """Runs all windows of all metrics; keyed by metric and shard.
 
-    Results come out as JSON text, late events in the side output `LATE`.
+    Results come out as JSON text, late events in the side output `LATE`. Where there are rules on results,
+    the final ones are also in the side output `FINAL`, by metric and shard: those of one call together.
 
     Args:
         plan_json: the plan, as JSON.
         with_sketch: whether results carry sketches.
+        for_rules: whether there are rules on results.
     """
 
-    def __init__(self, plan_json: str, with_sketch: bool) -> None:
+    def __init__(self, plan_json: str, with_sketch: bool, for_rules: bool) -> None:
         """Keep what is shipped to the workers."""
-        self._plan_json, self._with_sketch = plan_json, with_sketch
+        self._plan_json, self._with_sketch, self._for_rules = plan_json, with_sketch, for_rules
 
     def open(self, runtime_context: RuntimeContext) -> None:
         """Build the runners over this operator's state."""
@@ -58,26 +72,26 @@ class WindowFunction(KeyedProcessFunction):
         silence = Silence(event.idle_timeout if event.on_idle == "advance" else None, event.out_of_orderness)
         session_state, clock_state = SessionState(sessions), ClockState(clock)
         self._looks = StateLooks()
-        self._streams: dict[str, tuple[Runner, MetricGauges]] = {}
+        self._streams: dict[str, _Stream] = {}
         for metric in plan.resolved_metrics():
             writer = ResultWriter(plan.name, metric, self._with_sketch)
             gauges = MetricGauges(runtime_context.get_metrics_group(), metric.name)
             if metric.grid is not None:
                 window_state = WindowState(slices, large, revisions, metric.aggregator.merge)
                 runner = time_windows(metric, writer, window_state, clock, self._timers, silence)
-                self._streams[metric.name] = runner, gauges
+                self._streams[metric.name] = _Stream(metric.name, runner, gauges)
             for window in metric.sessions:
                 sessions_runner = SessionRunner(
                     metric, window, writer, session_state, clock_state, self._timers, silence
                 )
-                self._streams[session_stream(metric, window)] = sessions_runner, gauges
+                self._streams[session_stream(metric, window)] = _Stream(metric.name, sessions_runner, gauges)
 
     def process_element(self, value: tuple, ctx: KeyedProcessFunction.Context) -> Iterator:
         """Take one record."""
         key = ctx.get_current_key()
         clock = self._turn_to(key, ctx.timer_service())
-        runner, gauges = self._streams[stream_of(key)]
-        yield from self._emit(runner.on_record(decode_record(value), clock), gauges)
+        runner = self._streams[stream_of(key)].runner
+        yield from self._emit(key, runner.on_record(decode_record(value), clock))
         self._look(key, clock)
 
     def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator:
@@ -86,28 +100,38 @@ class WindowFunction(KeyedProcessFunction):
         if stream_of(key) not in self._streams:
             return  # of a metric that was taken out of the pipeline
         clock = self._turn_to(key, ctx.timer_service())
-        runner, gauges = self._streams[stream_of(key)]
-        if ctx.time_domain() == TimeDomain.EVENT_TIME:
-            yield from self._emit(runner.on_event_time(timestamp, clock), gauges)
-        else:
-            yield from self._emit(runner.on_processing_time(timestamp, clock), gauges)
+        runner = self._streams[stream_of(key)].runner
+        by_event_time = ctx.time_domain() == TimeDomain.EVENT_TIME
+        due = runner.on_event_time if by_event_time else runner.on_processing_time
+        yield from self._emit(key, due(timestamp, clock))
         self._look(key, clock)
 
     def _turn_to(self, key: str, service: TimerService) -> Clock:
         self._timers.turn_to(key, service)
         return Clock(service.current_watermark(), service.current_processing_time())
 
-    def _emit(self, outputs: Outputs, gauges: MetricGauges) -> Iterator:
+    def _emit(self, key: str, outputs: Outputs) -> Iterator:
+        stream = self._streams[stream_of(key)]
+        shard = shard_key(stream.metric, int(key.rpartition("/")[2]))
+        final: list[bytes] = []
         for output in outputs:
             if isinstance(output, Result):
-                gauges.results += 1
+                stream.gauges.results += 1
                 yield output.text.decode()
+                if output.final and self._for_rules:
+                    final.append(output.text)
             else:
-                gauges.late += output.events
+                stream.gauges.late += output.events
                 yield LATE, output.text.decode()
+            if len(final) == _MOST_TOGETHER:
+                yield FINAL, Row(shard, encode(FinalResults(final)))
+                final = []
+        if final:
+            yield FINAL, Row(shard, encode(FinalResults(final)))
 
     def _look(self, key: str, clock: Clock) -> None:
         """Count what the shard holds; where it is too early, come again, as nothing else may happen."""
-        wait_s = self._looks.look(key, *self._streams[stream_of(key)])
+        stream = self._streams[stream_of(key)]
+        wait_s = self._looks.look(key, stream.runner, stream.gauges)
         if wait_s:
             self._timers.at_processing_time(ceil(clock.now_ms / 1000 + wait_s) * 1000)

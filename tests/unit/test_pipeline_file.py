@@ -101,7 +101,7 @@ def written(folder: Path, document: Any) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("key", "value", "told"), WRONG, ids=[f"{w[0]}={w[1]!r:.30}" for w in WRONG])
+@pytest.mark.parametrize(("key", "value", "told"), WRONG, ids=wrong_names)
 def test_a_wrong_file_is_refused_with_the_key_and_what_is_allowed(
     key: str, value: Any, told: list[str], tmp_path: Path
 ) -> None:

@@ -87,12 +87,6 @@ def test_a_null_value_neither_begins_nor_ends_anything() -> None:
     assert alerts == [[], [("firing", "many", 2)], [], [("resolved", "many", 4)]]
 
 
-def test_early_results_do_not_count() -> None:
-    running = Running(plan(), [rule()])
-    assert running.send(result(1, 50) | {"final": False}) == []
-    assert said(running.send(result(1, 60, revision=1))) == [("firing", "many", 1)]
-
-
 def test_a_later_revision_takes_back_or_begins_what_the_earlier_one_said() -> None:
     running = Running(plan(LATE), [rule()])
     assert said(running.send(result(1, 11))) == [("firing", "many", 1)]

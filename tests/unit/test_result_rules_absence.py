@@ -141,7 +141,7 @@ def test_a_result_of_a_metric_without_rules_is_not_even_read() -> None:
     running = Running(plan())
     running.map.reads = 0
     running.send(result(1, 50))
-    assert list(running.runner.on_result("visits/0", b"no JSON", running._clock())) == []
+    assert list(running.runner.on_results("visits/0", [b"no JSON"], running._clock())) == []
     assert running.map.reads == 0 and running.runner.results["visits"] == 2
 
 

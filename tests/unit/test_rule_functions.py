@@ -9,9 +9,9 @@ from typing import Any
 from operator_chain import BroadcastMap, Context
 from pyflink.common import Row
 from pyflink.datastream import TimeDomain
-from rule_inputs import MINUTE, plan, result, rule, said
+from rule_inputs import MINUTE, plan, result, rule, said, shard_of_result
 
-from operators.records import RuleChange, decode_rule_change, encode
+from operators.records import FinalResults, RuleChange, decode_rule_change, encode
 from operators.rules.keeper_function import (
     AUDIT,
     FEEDBACK,
@@ -20,10 +20,12 @@ from operators.rules.keeper_function import (
     KeeperMessages,
     KeeperStart,
 )
-from operators.rules.result_function import ChangingResultFunction, SpreadResults
+from operators.rules.result_function import ChangingResultFunction
 from operators.rules.rule_messages import rule_text
 from operators.rules.rule_spec import Rule
 from operators.side_outputs import REJECTS, TOTALS
+
+METRICS = {metric.name: metric for metric in plan().resolved_metrics()}
 
 
 def plan_json(*rules: Rule) -> str:
@@ -140,22 +142,22 @@ class Results:
     """The operator of rules on results in Flink, and one that goes on from it."""
 
     def __init__(self, *rules: Any, before: Results | None = None) -> None:
-        self.spread = SpreadResults(plan_json(*rules))
         self.function = ChangingResultFunction(plan_json(*rules))
         self.context = Context()
         self.called = Called() if before is None else before.called
         if before is not None:
             self.context.maps = before.context.maps
-        for function in (self.spread, self.function):
-            function.open(self.context)
+        self.function.open(self.context)
         self.read = self.context.group.read
 
     def send(self, *results: dict[str, Any]) -> list[dict[str, Any]]:
-        alerts = []
+        by_shard: dict[str, list[bytes]] = {}
         for one in results:
-            for row in self.spread.process_element(json.dumps(one), None):
-                self._turn_to(row[0])
-                alerts += self.function.process_element(row[1], self.called)
+            by_shard.setdefault(shard_of_result(METRICS, one), []).append(json.dumps(one).encode())
+        alerts = []
+        for shard, lines in by_shard.items():
+            self._turn_to(shard)
+            alerts += self.function.process_element(encode(FinalResults(lines)), self.called)
         return [json.loads(alert) for alert in alerts]
 
     def change(self, change: RuleChange) -> None:
@@ -184,7 +186,7 @@ class Results:
 
 def test_results_raise_alerts_and_metrics_tell_of_them() -> None:
     results = Results(rule())
-    alerts = results.send(result(1, 11), result(1, 3, user="b"), result(1, 50, user="c") | {"final": False})
+    alerts = results.send(result(1, 11), result(1, 3, user="b"))
     assert said(alerts) == [("firing", "many", 1)]
     told = {
         "keys": 2,
