@@ -268,13 +268,3 @@ decode_rule_change = msgspec.msgpack.Decoder(RuleChange).decode
 decode_final_results = msgspec.msgpack.Decoder(FinalResults).decode
 decode_item = msgspec.msgpack.Decoder(ItemRecord).decode
 decode_reason = msgspec.json.Decoder(RejectReason).decode
-
-
-def shard_key(stream: str, shard: int) -> str:
-    """Return the key that a record is shuffled by: the metric's stream of windows and the shard."""
-    return f"{stream}/{shard}"
-
-
-def stream_of(key: str) -> str:
-    """Return the stream part of a shard key."""
-    return key.rpartition("/")[0]

@@ -27,12 +27,8 @@ from operators.ingest.seen_records import is_seen_stream, seen_stream
 from operators.ingest.source_batch import SourceBatch
 from operators.parsing.payloads import Payloads
 from operators.plan import Plan
-from operators.records import (
-    decode_record,
-    decode_seen,
-    decode_similar,
-    stream_of,
-)
+from operators.records import decode_record, decode_seen, decode_similar
+from operators.shard_keys import stream_of
 from operators.similar.similar_runner import SimilarRunner
 from operators.windows.delay import Delayed, DelayedTimers
 from operators.windows.results import Late, Result, ResultWriter

@@ -22,7 +22,8 @@ from operators.ingest.seen_records import is_seen_stream
 from operators.ingest.source_batch import SourceBatch
 from operators.parsing.payloads import Payloads
 from operators.plan import Plan
-from operators.records import decode_final_results, stream_of
+from operators.records import decode_final_results
+from operators.shard_keys import stream_of
 from operators.side_outputs import REJECTS
 from operators.similar.similar_function import ItemParser, SimilarFunction, SimilarOnStream
 from operators.similar.similar_spec import StreamedItems

@@ -11,11 +11,12 @@ from engine import ShardedMap
 from operators.ingest.partials import shard_of
 from operators.metric import Metric
 from operators.plan import Plan
-from operators.records import RuleChange, shard_key
+from operators.records import RuleChange
 from operators.rules.result_rules import ResultRules
 from operators.rules.result_runner import ResultRunner
 from operators.rules.rule_messages import rule_text
 from operators.rules.rule_spec import Rule
+from operators.shard_keys import shard_key
 from operators.windows.results import result_id
 from operators.windows.runner import Clock
 from state.alarm_state import AlarmState

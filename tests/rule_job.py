@@ -11,9 +11,10 @@ from operators.ingest.ingest import Ingest
 from operators.ingest.source_batch import SourceBatch
 from operators.parsing.payloads import Payloads
 from operators.plan import Plan
-from operators.records import RuleChange, decode_rule_record, stream_of
+from operators.records import RuleChange, decode_rule_record
 from operators.rules.rule_records import is_rules_stream
 from operators.rules.rules_runner import Alert, Outputs, RulesRunner
+from operators.shard_keys import stream_of
 from operators.windows.runner import Clock
 from operators.windows.silence import Silence
 from state.clock_state import END_OF_TIME_MS, MIN_TIME_MS, ClockState

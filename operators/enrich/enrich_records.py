@@ -11,7 +11,8 @@ import polars as pl
 from operators.batch.event_batch import Column, EventBatch, event_codes
 from operators.enrich.enrich_spec import EnrichSpec
 from operators.first_seen.seen_shards import shards_of
-from operators.records import EnrichRecord, encode, shard_key
+from operators.records import EnrichRecord, encode
+from operators.shard_keys import shard_key
 
 STREAM = "@enrich"
 

@@ -16,7 +16,15 @@ import numpy as np
 from operators.first_seen.seen_shards import SeenShards
 from operators.ingest.partials import shard_of
 from operators.metric import Metric
-from operators.records import Beat, LateCandidate, SeenPane, SeenRecord, SliceRecord, encode, shard_key
+from operators.records import (
+    Beat,
+    LateCandidate,
+    SeenPane,
+    SeenRecord,
+    SliceRecord,
+    encode,
+)
+from operators.shard_keys import shard_key
 from operators.windows.runner import Timers
 from operators.windows.stage_news import StageNews
 from state.clock_state import END_OF_TIME_MS, MIN_TIME_MS

@@ -12,7 +12,8 @@ from operators.first_seen.gauges import SeenGauges
 from operators.first_seen.seen_shards import SeenShards
 from operators.ingest.seen_records import seen_stream
 from operators.plan import Plan
-from operators.records import decode_seen, stream_of
+from operators.records import decode_seen
+from operators.shard_keys import stream_of
 from operators.windows.flink_timers import FlinkTimers
 from state import descriptors
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from operators.first_seen.history import history_hashes
 from operators.first_seen.remembering import Remembering
+from operators.shard_keys import shard_number
 from sketches.exact_set import ExactSet
 from sketches.growing_bloom import GrowingBloom
 from state.clock_state import END_OF_TIME_MS, MIN_TIME_MS, ByteMap
@@ -100,7 +101,7 @@ def _member_rows(hashes: np.ndarray, spec: Remembering) -> np.ndarray:
 
 def _new_members(spec: Remembering, before: np.ndarray | None, shard: str) -> Members:
     """Make the set for one period of a shard."""
-    number = int(shard.rpartition("/")[2])
+    number = shard_number(shard)
     members = ExactSet() if spec.exact else _new_filter(spec, number)
     if before is not None:
         members.add_many(_member_rows(before[shards_of(before, spec) == number], spec))

@@ -12,7 +12,8 @@ from operators.gather.gauges import GatherGauges
 from operators.gather.runner import GatherRunner, Outputs
 from operators.ingest.gather_records import gather_stream
 from operators.plan import Plan
-from operators.records import decode_record, stream_of
+from operators.records import decode_record
+from operators.shard_keys import stream_of
 from operators.windows.delay import Delayed, DelayedTimers
 from operators.windows.flink_timers import FlinkTimers
 from operators.windows.gauges import StateLooks

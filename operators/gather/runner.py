@@ -23,8 +23,8 @@ from operators.records import (
     SessionRecord,
     SliceRecord,
     encode,
-    shard_key,
 )
+from operators.shard_keys import shard_key
 from operators.windows.results import Late, ResultWriter
 from operators.windows.runner import Clock, Held, Timers
 from operators.windows.stage_news import StageNews

@@ -9,8 +9,9 @@ import msgspec
 from operators.enrich.enrich_records import is_enrich_stream
 from operators.ingest.gather_records import is_gather_stream
 from operators.ingest.seen_records import is_seen_stream
-from operators.records import Envelope, stream_of
+from operators.records import Envelope
 from operators.rules.rule_records import is_rules_stream
+from operators.shard_keys import stream_of
 from operators.similar.answerer import is_similar_stream
 
 WINDOWS, SEEN, GATHER, ENRICH = "windows", "seen", "gather", "enrich"

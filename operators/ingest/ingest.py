@@ -18,10 +18,11 @@ from operators.ingest.watermarks import PartitionWatermarks
 from operators.metric import Metric
 from operators.parsing import Format, make_parser
 from operators.plan import Plan
-from operators.records import Beat, Envelope, encode, shard_key
+from operators.records import Beat, Envelope, encode
 from operators.rules.resolved import Features
 from operators.rules.rule_records import STREAM as RULES_STREAM
 from operators.rules.rule_records import RuleRecords
+from operators.shard_keys import shard_key
 from operators.similar.similar_records import SimilarRecords
 
 _encode_json = msgspec.json.encode

@@ -12,7 +12,8 @@ from operators.batch.event_batch import EventBatch
 from operators.batch.groups import pair_codes, slice_codes
 from operators.ingest.selected import Raw, Selected, select
 from operators.metric import Metric
-from operators.records import LocalSession, SessionRecord, SliceRecord, encode, shard_key
+from operators.records import LocalSession, SessionRecord, SliceRecord, encode
+from operators.shard_keys import shard_key
 from operators.windows.slices import SessionWindow
 from state.clock_state import MIN_TIME_MS
 from state.packed import Entry, pack

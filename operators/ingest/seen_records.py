@@ -14,7 +14,8 @@ from operators.first_seen.seen_shards import shards_of
 from operators.ingest.partials import slice_records
 from operators.ingest.selected import Raw, Selected, select
 from operators.metric import Metric
-from operators.records import SeenPane, SeenRecord, encode, shard_key
+from operators.records import SeenPane, SeenRecord, encode
+from operators.shard_keys import shard_key
 
 _SEEN = "@seen"
 

@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import numpy as np
 
 from operators.metric import Metric
-from operators.records import stream_of
 from operators.rules.absence import Absence, due_ms
 from operators.rules.held_key import HeldKey
 from operators.rules.looking import Looking, named, window_name_of
 from operators.rules.result_alerts import ResultAlerts
 from operators.rules.result_columns import ResultRows, is_of, read_result
 from operators.rules.result_rules import MetricRules, ResultRules, WindowRules
+from operators.shard_keys import stream_of
 from operators.windows.runner import Clock, Timers
 from state.alarm_state import AlarmState, Remembered
 from state.bucket_state import NEVER_MS, bucket_of

@@ -11,8 +11,9 @@ import polars as pl
 
 from operators.batch.event_batch import EventBatch, event_codes
 from operators.expressions import Expression
-from operators.records import RuleRecord, encode, shard_key
+from operators.records import RuleRecord, encode
 from operators.rules.resolved import Features
+from operators.shard_keys import shard_key
 
 STREAM = "@rules"
 Position = Callable[[int], bytes]

@@ -15,7 +15,8 @@ from pyflink.datastream import (
 )
 
 from operators.plan import Plan
-from operators.records import ItemRecord, decode_item, decode_similar, encode, stream_of
+from operators.records import ItemRecord, decode_item, decode_similar, encode
+from operators.shard_keys import stream_of
 from operators.side_outputs import REJECTS, TOTALS
 from operators.similar.answerer import Answerer
 from operators.similar.gauges import SimilarGauges

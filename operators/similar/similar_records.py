@@ -8,7 +8,8 @@ from itertools import pairwise
 import numpy as np
 
 from operators.batch.event_batch import Column, EventBatch, event_codes
-from operators.records import SimilarRecord, encode, shard_key
+from operators.records import SimilarRecord, encode
+from operators.shard_keys import shard_key
 from operators.similar.answerer import Answerer, shards_of
 
 Position = Callable[[int], bytes]

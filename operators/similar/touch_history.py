@@ -8,7 +8,7 @@ import numpy as np
 
 from operators.batch.event_batch import hashes_of
 from operators.first_seen.history import history_frames
-from operators.records import shard_key
+from operators.shard_keys import shard_key
 from operators.similar.answerer import Answerer, shards_of
 from operators.similar.catalogue import Catalogue
 from operators.similar.profiles import add_touch, user_name

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from operators.metric import Metric
-from operators.records import Progress, encode, shard_key
+from operators.records import Progress, encode
+from operators.shard_keys import shard_key, shard_number
 from state.clock_state import END_OF_TIME_MS, MIN_TIME_MS
 
 
@@ -38,8 +39,6 @@ class StageNews:
             watermark_ms: its watermark.
         """
         at_end = watermark_ms == END_OF_TIME_MS
-        told = Progress(
-            int(shard.rpartition("/")[2]), END_OF_TIME_MS if at_end else watermark_ms - self._span_ms
-        )
+        told = Progress(shard_number(shard), END_OF_TIME_MS if at_end else watermark_ms - self._span_ms)
         for number in range(self._metric.shards):
             yield shard_key(self._metric.name, number), encode(told)

@@ -11,7 +11,8 @@ from pyflink.datastream import KeyedProcessFunction, OutputTag, RuntimeContext, 
 
 from operators.ingest.partials import session_stream
 from operators.plan import Plan
-from operators.records import FinalResults, decode_record, encode, shard_key, stream_of
+from operators.records import FinalResults, decode_record, encode
+from operators.shard_keys import shard_key, shard_number, stream_of
 from operators.windows.flink_timers import FlinkTimers
 from operators.windows.gauges import MetricGauges, StateLooks
 from operators.windows.results import Result, ResultWriter
@@ -112,7 +113,7 @@ class WindowFunction(KeyedProcessFunction):
 
     def _emit(self, key: str, outputs: Outputs) -> Iterator:
         stream = self._streams[stream_of(key)]
-        shard = shard_key(stream.metric, int(key.rpartition("/")[2]))
+        shard = shard_key(stream.metric, shard_number(key))
         final: list[bytes] = []
         for output in outputs:
             if isinstance(output, Result):

@@ -21,7 +21,8 @@ from operators.ingest.ingest import Ingest
 from operators.ingest.source_batch import SourceBatch
 from operators.parsing.payloads import Payloads
 from operators.plan import Plan
-from operators.records import decode_annotated, decode_enrich, encode, stream_of
+from operators.records import decode_annotated, decode_enrich, encode
+from operators.shard_keys import stream_of
 
 FIELDS = {"user": "string", "action": "string", "value": "double", "n": "long", "t": "long"}
 

@@ -13,6 +13,7 @@ from operators.gather.gathering import Closed
 from operators.gather.orders import Orders
 from operators.plan import Plan
 from operators.records import LocalSession
+from operators.shard_keys import shard_key
 from state.gather_state import (
     GatherState,
     Happened,
@@ -169,7 +170,7 @@ def test_events_that_are_held_are_counted_with_their_entity() -> None:
     engine = Engine(plan(entity_shards=1), follow=True)
     engine.send(*({"order": "a", "item": "x", "t": t * MINUTE} for t in (0, 1, 30, 31, 32)))
     engine.send({"order": "b", "item": "x", "t": 40 * MINUTE})
-    engine.maps["gathered"].shard = "m@gather/0"
+    engine.maps["gathered"].shard = shard_key("m@gather", 0)
     state = GatherState(engine.maps["gathered"])
     held = {key: entry for bucket in range(64) for key, entry in state.read(bucket).items()}
     assert {key: entry.events for key, entry in held.items()} == {b'["a"]': 3, b'["b"]': 1}

@@ -15,7 +15,8 @@ from operators.batch.event_batch import EventBatch
 from operators.ingest.partials import MetricPartials, session_stream, shard_of
 from operators.metric import Metric, resolve_metric
 from operators.plan import Plan
-from operators.records import SessionRecord, SliceRecord, decode_record, shard_key, stream_of
+from operators.records import SessionRecord, SliceRecord, decode_record
+from operators.shard_keys import shard_key, stream_of
 from operators.windows.slices import SessionWindow
 from state.packed import unpack
 
@@ -66,7 +67,7 @@ def test_a_record_holds_the_keys_of_one_shard_and_slice() -> None:
     for shard, record in made:
         assert isinstance(record, SliceRecord) and record.candidates is None and record.origin == ORIGIN
         for key, entry in unpack(record.packed).items():
-            assert shard == f"m/{crc32(key) % 4}"
+            assert shard == shard_key("m", crc32(key) % 4)
             assert int.from_bytes(entry.partial, "little") == entry.events
             counted[json.loads(key)[0], record.slice_end_ms] += entry.events
     assert counted == Counter((k, t // 10 * 10 + 10) for k, t in zip(keys, times, strict=True))
@@ -133,7 +134,9 @@ def test_local_sessions_are_chains_of_events_no_more_than_the_gap_apart() -> Non
         (["b"], -7, -7, 1, None),
         (["b"], 5, 5, 1, None),
     ]
-    assert {shard for shard, _ in made} == {f"m@10/{shard_of(key, 2)}" for key in (b'["a"]', b'["b"]')}
+    assert {shard for shard, _ in made} == {
+        shard_key("m@10", shard_of(key, 2)) for key in (b'["a"]', b'["b"]')
+    }
     assert all(record.origin == ORIGIN for _, record in made)
 
 
@@ -155,9 +158,9 @@ def test_events_that_may_be_late_come_by_themselves_and_in_the_order_of_time() -
 def test_only_the_windows_that_close_last_ask_for_the_raw_events() -> None:
     of = metric(windows=[{"tumbling": "10ms"}, {"session": "10ms"}, {"session": "90ms"}])
     made = dict(records(of, batch_of([1]), ALWAYS))
-    assert made["m/0"].candidates is None
-    assert made["m@10/0"].sessions[0].candidates is None
-    assert events_of(made["m@90/0"].sessions[0].candidates) == [([], 1, 0)]
+    assert made[shard_key("m", 0)].candidates is None
+    assert made[shard_key("m@10", 0)].sessions[0].candidates is None
+    assert events_of(made[shard_key("m@90", 0)].sessions[0].candidates) == [([], 1, 0)]
 
 
 def test_streams_and_shards_have_names_that_come_apart_again() -> None:

@@ -101,7 +101,11 @@ def written(folder: Path, document: Any) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("key", "value", "told"), WRONG, ids=wrong_names)
+def wrong_name(wrong: tuple[str, Any, str]) -> str:
+    return f"{wrong[0]}={'gone' if wrong[1] is GONE else format(repr(wrong[1]), '.30')}"
+
+
+@pytest.mark.parametrize(("key", "value", "told"), WRONG, ids=map(wrong_name, WRONG))
 def test_a_wrong_file_is_refused_with_the_key_and_what_is_allowed(
     key: str, value: Any, told: list[str], tmp_path: Path
 ) -> None:

@@ -17,8 +17,9 @@ from operators.ingest.ingest import Ingest
 from operators.ingest.source_batch import SourceBatch
 from operators.parsing.payloads import Payloads
 from operators.plan import Plan
-from operators.records import RuleRecord, decode_rule_record, stream_of
+from operators.records import RuleRecord, decode_rule_record
 from operators.rules.rule_records import RuleRecords, is_rules_stream
+from operators.shard_keys import stream_of
 
 
 def records(spec: Plan, *events: dict[str, object]) -> dict[str, RuleRecord]:

@@ -8,6 +8,7 @@ import pytest
 from engine import Engine, ShardedMap
 
 from operators.records import Progress
+from operators.shard_keys import shard_key
 from operators.windows.runner import Clock, Held
 from operators.windows.silence import Silence
 from operators.windows.staged import StagedWindows
@@ -150,5 +151,5 @@ def test_a_shard_that_hears_of_a_watermark_at_first_tells_windows_at_once() -> N
     engine.move_watermark(10_000_000)
     engine.send({"item": "x", "order": "a", "t": 10_000_000})
     told = engine.maps["clock"]
-    told.shard = "m/0"
+    told.shard = shard_key("m", 0)
     assert ProgressState(told, 8).watermark_ms() == 10_000_000 - 60_000

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from operators.metrics import trending
 from operators.metrics.kind import Before
 from operators.metrics.trending import Trending, burst_score
+from operators.shard_keys import shard_key
 from sketches.top_k import TopK
 
 MINUTE = 60_000
@@ -221,7 +222,7 @@ def test_state_is_the_slices_that_windows_to_come_look_back_on_and_goes_with_the
     for minute in range(80):
         engine.send(*said(minute, "#a"))
         engine.move_watermark(minute * MINUTE)
-        most = max(most, len(engine.held()["slices", "trends/0"]))
+        most = max(most, len(engine.held()["slices", shard_key("trends", 0)]))
         timers = max(timers, engine.timers())
     assert most <= 1 + 20 + 5 + 2 + 1 and timers <= 6
     engine.move_watermark(120 * MINUTE)
