@@ -1,7 +1,7 @@
 """The keys that records are shuffled by: a stream and the number of one of its shards.
 
 Flink puts a key on the worker of its key group, which is a hash of it: of eight keys as they come six may be
-on one worker and two on the other. So a key ends in a number that is chosen such that the shards of a stream are
+on one worker and two on the other. So a key ends in a number that is chosen such that a stream's shards are
 spread over the key groups as evenly as they can be, where there are 128 of those, as by default. With another
 number of them keys are as good as any.
 """

@@ -15,7 +15,7 @@ public final class Send {
         Properties options = new Properties();
         options.put("bootstrap.servers", arguments[0]);
         options.put("acks", "1");
-        options.put("linger.ms", "0");
+        options.put("linger.ms", "5");
         int partitions = Integer.parseInt(arguments[2]);
         Exception[] failure = new Exception[1];
         try (KafkaProducer<byte[], byte[]> producer =

@@ -12,6 +12,8 @@ from operators.enrich.enriched_lines import KEY_MARK
 if TYPE_CHECKING:
     from pyflink.datastream import DataStream
 
+_LINGER_MS = 5
+"""What may go together: a request of its own for each message is what keeps a broker busy."""
 _TRANSACTION_TIMEOUT_MS = 15 * 60_000
 """The longest that a broker allows by default. A transaction is open until its checkpoint is done."""
 
@@ -81,7 +83,7 @@ class KafkaSink:
         }
         if self._transactions is None:
             options["sink.delivery-guarantee"] = "at-least-once"
-            defaults = {"linger.ms": "0"}
+            defaults = {"linger.ms": str(_LINGER_MS)}
         else:
             options["sink.delivery-guarantee"] = "exactly-once"
             options["sink.transactional-id-prefix"] = self._transactions

@@ -22,6 +22,7 @@ from operators.rules.rules_runner import Alert, Outputs, RulesRunner
 from operators.windows.flink_timers import FlinkTimers
 from operators.windows.runner import Clock
 from operators.windows.silence import Silence
+from operators.worker import settle
 from state import descriptors
 from state.clock_state import ClockState
 from state.history_state import HistoryState
@@ -60,6 +61,7 @@ class RulesWorker:
             Silence(event.idle_timeout if event.on_idle == "advance" else None, event.out_of_orderness),
         )
         self._gauges = RulesGauges(runtime_context.get_metrics_group(), self._runner)
+        settle()
 
     def take(self, value: bytes, ctx: Any) -> Iterator:
         """Take the events of one record."""
