@@ -155,7 +155,7 @@ def take(runner: RulesRunner, records: list[bytes]) -> None:
 def tell(report: Report, runner: RulesRunner) -> None:
     """Say how many alerts there were, and what a card takes in state."""
     entities, alerts = runner.state.entities(), sum(runner.alerts.values())
-    held = sum(runner.state.state_bytes.values()) / entities
+    held = runner.state.bytes() / entities
     report.note(
         f"A thousand rules raised {alerts:,} alerts of {runner.events:,} events, by {len(runner.alerts):,} "
         f"of them; {entities:,} cards take {held:,.0f} bytes each in state."

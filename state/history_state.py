@@ -1,178 +1,127 @@
-"""What is remembered of entities, users or cards, over a map of bytes to bytes.
+"""Histories of entities, users or cards, over a map of bytes to bytes: a log.
 
 | map | key | value |
 |---|---|---|
-| `histories` | canonical JSON of the entity | its history |
-| `histories` | `*` | what is remembered of all entities of the shard together |
+| `histories` | u64 big-endian, rising: the number of a part of the log | what was written together |
 
-A history::
+A part::
 
-    4 bytes  b"RHI" and the format version, 1
-    i64      little-endian, the time of the entity's newest event in milliseconds
-    i64      little-endian, when the first of what it waits for is due; the greatest int64 for never
-    ...      MessagePack: an array of what features know, by feature, and of what it waits for, by rule
+    4 bytes  b"RHL" and the format version, 1
+    ...      MessagePack: an array of pairs: canonical JSON of the entity and its history, see `state.history`
+
+`*` stands for what is remembered of all entities of the shard together. The last part that an entity is in
+has its history; one without any bytes says that it was forgotten. What is written adds one part: many entries
+are what state is slow at. Where the log has twice the bytes of what is still true in it, what is true of its
+oldest parts is written once more and they are taken away: a few with each part that is added, so that nobody
+waits.
 
 All of a shard is read once, at the first touch after a start, and then kept in memory as bytes beside its
 state: a read of state costs a hundred times as much. Such a copy is right as long as the process lives, since
-whoever restores state does it in a new one. The two times are before the rest so that neither what is due nor
-what may be forgotten has to be looked for in MessagePack.
+whoever restores state does it in a new one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from struct import Struct as Layout
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
 from sketches.errors import BadData
-from state.clock_state import END_OF_TIME_MS, MIN_TIME_MS, EntryMap
+from state.clock_state import EntryMap
+from state.history import History, read_history, times_of, write_history
 
 EVERYONE = b"*"
-_MAGIC = b"RHI\x01"
-_HEADER = Layout("<4sqq")
-
-
-class Counted(msgspec.Struct, array_like=True, tag=1):
-    """How many events there were at each of some times, which are ascending."""
-
-    times: list[int] = []
-    counts: list[int] = []
-
-    def __post_init__(self) -> None:
-        """Check the lengths."""
-        _expect_as_many(self.times, self.counts)
-
-
-class Summed(msgspec.Struct, array_like=True, tag=2):
-    """The sum of a number over the events at each of some times, which are ascending."""
-
-    times: list[int] = []
-    sums: list[float] = []
-
-    def __post_init__(self) -> None:
-        """Check the lengths."""
-        _expect_as_many(self.times, self.sums)
-
-
-class Different(msgspec.Struct, array_like=True, tag=3):
-    """Different values.
-
-    Attributes:
-        times: the time of the newest event of each, ascending.
-        values: 64 bits that stand for each.
-        older_times: times, ascending.
-        older_counts: how many values there were at each of them whose bits are no longer kept.
-    """
-
-    times: list[int] = []
-    values: list[int] = []
-    older_times: list[int] = []
-    older_counts: list[int] = []
-
-    def __post_init__(self) -> None:
-        """Check the lengths."""
-        _expect_as_many(self.times, self.values)
-        _expect_as_many(self.older_times, self.older_counts)
-
-
-class Last(msgspec.Struct, array_like=True, tag=4):
-    """The last event: its time, None where there was none, and a value of it."""
-
-    time_ms: int | None = None
-    value: str | int | float | bool | None = None
-
-
-class Moments(msgspec.Struct, array_like=True, tag=5):
-    """How many numbers there were, their mean, and the sum of the squares of what they are off it."""
-
-    count: int = 0
-    mean: float = 0.0
-    squares: float = 0.0
-
-
-class Place(msgspec.Struct, array_like=True, tag=6):
-    """Where the last event was, in degrees, and its time; None where there was none."""
-
-    time_ms: int | None = None
-    latitude: float = 0.0
-    longitude: float = 0.0
-
-
-class Pending(msgspec.Struct, array_like=True):
-    """An event that a sequence began with, and that waits for another one.
-
-    Attributes:
-        began_ms: the entity's time at that event.
-        due_ms: when waiting is over, as the rule was then.
-        subject: names the event, canonical JSON.
-        told: what is told of it, a JSON object.
-    """
-
-    began_ms: int
-    due_ms: int
-    subject: bytes
-    told: bytes
-
-
-FeatureState = Counted | Summed | Different | Last | Moments | Place
-
-
-class History(msgspec.Struct):
-    """What is remembered of one entity.
-
-    Attributes:
-        time_ms: the time of its newest event; the least int64 where there was none.
-        features: what each feature knows.
-        pending: what each sequence waits for, by the name of the rule.
-    """
-
-    time_ms: int = MIN_TIME_MS
-    features: dict[str, FeatureState] = {}
-    pending: dict[str, Pending] = {}
-
-    @property
-    def due_ms(self) -> int:
-        """When the first of what it waits for is due; the greatest int64 where that is nothing."""
-        return min(one.due_ms for one in self.pending.values()) if self.pending else END_OF_TIME_MS
-
-
+_MAGIC = b"RHL\x01"
+_LEAST_BYTES = 1 << 16
+_FORGOTTEN = b""
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(tuple[dict[str, FeatureState], dict[str, Pending]]).decode
+_decode = msgspec.msgpack.Decoder(list[tuple[bytes, bytes]]).decode
 
 
-def write_history(history: History) -> bytes:
-    """Return a history as state has it."""
-    header = _HEADER.pack(_MAGIC, history.time_ms, history.due_ms)
-    return header + _encode((history.features, history.pending))
+def write_part(entries: Mapping[bytes, bytes]) -> bytes:
+    """Return a part of the log."""
+    return _MAGIC + _encode(list(entries.items()))
 
 
-def read_history(data: bytes) -> History:
-    """Read a history.
+def read_part(data: bytes) -> list[tuple[bytes, bytes]]:
+    """Read a part of the log.
 
     Raises:
-        BadData: where the bytes are not a history of this version, are cut short or too long.
+        BadData: where the bytes are not such a part of this version, are cut short or too long.
     """
     if data[: len(_MAGIC)] != _MAGIC:
-        raise BadData(f"expected a history that begins with {_MAGIC!r}, got {bytes(data[:4])!r}")
-    if len(data) < _HEADER.size:
-        raise BadData(f"expected a history of {_HEADER.size} bytes or more, got {len(data)}")
-    _, time_ms, _ = _HEADER.unpack_from(data)
+        raise BadData(f"expected a part that begins with {_MAGIC!r}, got {bytes(data[:4])!r}")
     try:
-        features, pending = _decode(data[_HEADER.size :])
-    except (msgspec.DecodeError, UnicodeDecodeError) as problem:
-        raise BadData(f"a history of {len(data)} bytes cannot be read: {problem}") from problem
-    return History(time_ms, features, pending)
+        return _decode(data[len(_MAGIC) :])
+    except msgspec.DecodeError as problem:
+        raise BadData(f"a part of {len(data)} bytes cannot be read: {problem}") from problem
 
 
-def times_of(data: bytes) -> tuple[int, int]:
-    """Return the time of the newest event of a history, and when the first of what it waits for is due."""
-    return _HEADER.unpack_from(data)[1:]
+class _Log:
+    """The log of one shard.
 
+    Attributes:
+        known: the history of each entity.
+        bytes: how many bytes the log takes in state.
+    """
 
-def _expect_as_many(times: list[int], others: list[float]) -> None:
-    if len(times) != len(others):
-        raise ValueError(f"expected {len(times)} values of so many times, got {len(others)}")
+    def __init__(self, parts: Iterable[tuple[bytes, bytes]]) -> None:
+        self.known: dict[bytes, bytes] = {}
+        self.bytes = self._true_bytes = self._next = 0
+        self._place: dict[bytes, int] = {}
+        self._parts: dict[int, tuple[tuple[bytes, ...], int]] = {}
+        """The entities in each part, from the oldest on, and its bytes."""
+        for key, data in sorted(parts):
+            self._next = int.from_bytes(key, "big")
+            self._take(dict(read_part(data)), len(key) + len(data))
+
+    def append(self, changed: Mapping[bytes, bytes], held: EntryMap) -> None:
+        """Write what has changed, and somewhat of what is old once more."""
+        if not any(changed.values()) and self.known.keys() <= changed.keys():
+            self._clear(held)
+            return
+        entries, old = dict(changed), []
+        spare = self.bytes - 2 * self._true_bytes - _LEAST_BYTES
+        moved = 0
+        for number, (entities, size) in self._parts.items():
+            if spare <= 0 or moved > 2 * sum(map(len, changed.values())) + _LEAST_BYTES:
+                break
+            for entity in entities:
+                if self._place.get(entity) == number and entity in self.known and entity not in entries:
+                    entries[entity] = self.known[entity]
+                    moved += len(entity) + len(entries[entity])
+            old.append(number)
+            spare -= size
+        key, data = self._next.to_bytes(8, "big"), write_part(entries)
+        held.put(key, data)
+        self._take(entries, len(key) + len(data))
+        for number in old:
+            held.remove(number.to_bytes(8, "big"))
+            entities, size = self._parts.pop(number)
+            self.bytes -= size
+            for entity in entities:
+                if self._place[entity] == number:  # forgotten, and no part before this one has it
+                    del self._place[entity]
+
+    def _clear(self, held: EntryMap) -> None:
+        for number in self._parts:
+            held.remove(number.to_bytes(8, "big"))
+        self.bytes = self._true_bytes = 0
+        for known in (self.known, self._place, self._parts):
+            known.clear()
+
+    def _take(self, entries: Mapping[bytes, bytes], size: int) -> None:
+        for entity, data in entries.items():
+            before = self.known.pop(entity, None)
+            if before is not None:
+                self._true_bytes -= len(entity) + len(before)
+            if data != _FORGOTTEN:
+                self.known[entity] = data
+                self._true_bytes += len(entity) + len(data)
+            self._place[entity] = self._next
+        self._parts[self._next] = tuple(entries), size
+        self.bytes += size
+        self._next += 1
 
 
 class HistoryState:
@@ -185,49 +134,45 @@ class HistoryState:
     def __init__(self, held: EntryMap) -> None:
         """Wrap the map; nothing is read yet."""
         self._held = held
-        self._known: dict[str, dict[bytes, bytes]] = {}
-        self.state_bytes: dict[str, int] = {}
-        """How many bytes each shard takes in state."""
-
-    def is_known(self, shard: str) -> bool:
-        """Return whether this process has had a shard at hand."""
-        return shard in self._known
+        self._logs: dict[str, _Log] = {}
 
     def read(self, shard: str, entity: bytes) -> History:
         """Return the history of an entity of the shard at hand, a new one where there is none.
 
         What is changed in it has to be written.
         """
-        data = self._shard(shard).get(entity)
+        data = self._log(shard).known.get(entity)
         return History() if data is None else read_history(data)
 
-    def write(self, shard: str, entity: bytes, history: History) -> None:
-        """Keep the history of an entity of the shard at hand."""
-        known, data = self._shard(shard), write_history(history)
-        before = known.get(entity)
-        self.state_bytes[shard] += len(data) - len(before) if before is not None else len(entity) + len(data)
-        known[entity] = data
-        self._held.put(entity, data)
+    def write(self, shard: str, histories: Mapping[bytes, History]) -> None:
+        """Keep the histories of entities of the shard at hand."""
+        self._append(shard, {entity: write_history(history) for entity, history in histories.items()})
 
-    def remove(self, shard: str, entity: bytes) -> None:
-        """Forget an entity of the shard at hand."""
-        data = self._shard(shard).pop(entity)
-        self.state_bytes[shard] -= len(entity) + len(data)
-        self._held.remove(entity)
+    def forget(self, shard: str, entities: Iterable[bytes]) -> None:
+        """Forget entities of the shard at hand."""
+        self._append(shard, dict.fromkeys(entities, _FORGOTTEN))
 
     def times(self, shard: str) -> Iterator[tuple[bytes, int, int]]:
         """Yield the entities of the shard at hand, with what `times_of` tells of each."""
-        for entity, data in self._shard(shard).items():
+        for entity, data in self._log(shard).known.items():
             if entity != EVERYONE:
                 yield entity, *times_of(data)
 
     def entities(self) -> int:
         """Return how many entities all shards have that this process has had at hand."""
-        return sum(len(known) - (EVERYONE in known) for known in self._known.values())
+        return sum(len(log.known) - (EVERYONE in log.known) for log in self._logs.values())
 
-    def _shard(self, shard: str) -> dict[bytes, bytes]:
-        known = self._known.get(shard)
-        if known is None:
-            known = self._known[shard] = {bytes(key): bytes(data) for key, data in self._held.items()}
-            self.state_bytes[shard] = sum(len(key) + len(data) for key, data in known.items())
-        return known
+    def bytes(self) -> int:
+        """Return how many bytes those shards take in state."""
+        return sum(log.bytes for log in self._logs.values())
+
+    def _append(self, shard: str, changed: Mapping[bytes, bytes]) -> None:
+        if changed:
+            self._log(shard).append(changed, self._held)
+
+    def _log(self, shard: str) -> _Log:
+        log = self._logs.get(shard)
+        if log is None:
+            parts = ((bytes(key), bytes(data)) for key, data in self._held.items())
+            log = self._logs[shard] = _Log(parts)
+        return log

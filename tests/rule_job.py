@@ -18,7 +18,7 @@ from operators.shard_keys import stream_of
 from operators.windows.runner import Clock
 from operators.windows.silence import Silence
 from state.clock_state import END_OF_TIME_MS, MIN_TIME_MS, ClockState
-from state.history_state import HistoryState
+from state.history_state import EVERYONE, HistoryState, read_part
 
 FIELDS = {"card": "string", "amount": "double", "n": "long", "shop": "string", "ok": "bool", "t": "long",
           "lat": "double", "lon": "double", "id": "string"}  # fmt: skip
@@ -113,7 +113,15 @@ class RuleJob:
 
     def entities(self) -> set[str]:
         """Return the entities that state has."""
-        return {json.loads(key) for own in self.histories.shards.values() for key in own if key != b"*"}
+        return {json.loads(entity) for _, entity in self.held() if entity != EVERYONE}
+
+    def held(self) -> dict[tuple[str, bytes], bytes]:
+        """Return the histories that state has, by shard and entity, from its log alone."""
+        found = {}
+        for shard, parts in self.histories.shards.items():
+            for _, part in sorted(parts.items()):
+                found.update(((shard, entity), data) for entity, data in read_part(part))
+        return {name: data for name, data in found.items() if data}
 
     def at_event_time(self, time_ms: int) -> None:
         if (time_ms, self._shard) not in self._asked:  # as Flink's timers are asked for, once

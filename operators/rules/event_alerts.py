@@ -11,7 +11,7 @@ from operators.rules.alerts import AlertWriter
 from operators.rules.compiled_rule import CompiledRule
 from operators.rules.record_columns import RecordColumns, Value
 from operators.rules.resolved import Features
-from state.history_state import Pending
+from state.history import Pending
 
 _encode = msgspec.json.encode
 _decode = msgspec.json.decode

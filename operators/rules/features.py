@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 
 import msgspec
@@ -16,7 +16,8 @@ from operators.rules.record_columns import Value
 from operators.rules.resolved import FeatureColumn, Features
 from operators.rules.windowed import CountRun, DistinctRun, SumRun
 from state.clock_state import MIN_TIME_MS
-from state.history_state import EVERYONE, FeatureState, History, HistoryState
+from state.history import FeatureState, History
+from state.history_state import EVERYONE, HistoryState
 
 _RUNS = {
     "count": CountRun,
@@ -43,12 +44,14 @@ class Lives:
         owners: the number of each event's history.
         clocks: the time that each event counts at: its own or, where it is out of order, the newest of its
             entity before it.
+        everyone: the history of all entities together, where a feature asks for it.
     """
 
     entities: list[bytes]
     histories: list[History]
     owners: list[int]
     clocks: list[int]
+    everyone: dict[bytes, History] = field(default_factory=dict)
 
 
 class FeatureRunner:
@@ -116,13 +119,13 @@ class FeatureRunner:
             known = ([state] for state in _known(everyone, self._over_all))
             made |= self._made(self._over_all, known, record, owners, lives.clocks)
             everyone.time_ms = max(everyone.time_ms, *lives.clocks)
-            self._state.write(shard, EVERYONE, everyone)
+            lives.everyone = {EVERYONE: everyone}
         return made
 
     def write(self, shard: str, lives: Lives) -> None:
         """Keep the histories of the shard at hand."""
-        for entity, history in dict(zip(lives.entities, lives.histories, strict=True)).items():
-            self._state.write(shard, entity, history)
+        own = dict(zip(lives.entities, lives.histories, strict=True))
+        self._state.write(shard, own | lives.everyone)
 
     @staticmethod
     def _made(

@@ -30,7 +30,7 @@ class RulesGauges:
         own.gauge("rules_in_force", lambda: len(runner.rules))
         own.gauge("rules_unusable", lambda: len(runner.rules.unusable))
         own.gauge("entities", state.entities)
-        own.gauge("history_state_bytes", lambda: sum(state.state_bytes.values()))
+        own.gauge("history_state_bytes", state.bytes)
 
     def update(self) -> None:
         """Register the gauges of rules that have spoken for the first time."""

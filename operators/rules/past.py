@@ -7,7 +7,7 @@ from math import asin, cos, inf, isfinite, radians, sin, sqrt
 
 from operators.rules.record_columns import Value
 from operators.rules.resolved import FeatureColumn
-from state.history_state import Last, Moments, Place
+from state.history import Last, Moments, Place
 
 FURTHEST = 1_000_000.0
 """The most standard deviations that are told."""

@@ -174,6 +174,7 @@ class RulesRunner:
 
     def _settle(self, shard: str, up_to_ms: int, now_ms: int) -> Outputs:
         """End the sequences of the shard at hand that wait no longer than to this time."""
+        settled = {}
         for entity in list(self._deadlines.take_due(shard, up_to_ms)):
             history = self.state.read(shard, entity)
             if not history.pending:  # what it waited for has come, and perhaps it was forgotten since
@@ -181,8 +182,9 @@ class RulesRunner:
             for rule, text in self._sequences.settle(entity, history, up_to_ms, now_ms):
                 self.alerts[rule.rule.name] += 1
                 yield Alert(text)
-            self.state.write(shard, entity, history)
+            settled[entity] = history
             self._deadlines.put(shard, entity, history.due_ms)
+        self.state.write(shard, settled)
 
     def _ask(self, shard: str, watermark_ms: int) -> None:
         """Ask for a call at the next deadline, on a grid; never for a time that the watermark has passed."""
@@ -198,8 +200,7 @@ class RulesRunner:
                 gone.append(entity)
             else:
                 left = True
-        for entity in gone:
-            self.state.remove(shard, entity)
+        self.state.forget(shard, gone)
         return left
 
     def _newest_ms(self, shard: str) -> int | None:

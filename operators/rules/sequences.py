@@ -15,7 +15,8 @@ from heapq import heapify, heappop, heappush
 from operators.rules.compiled_rule import CompiledRule
 from operators.rules.event_alerts import EventAlerts, RecordEvents
 from state.clock_state import END_OF_TIME_MS
-from state.history_state import History, HistoryState
+from state.history import History
+from state.history_state import HistoryState
 
 Told = Iterator[tuple[CompiledRule, bytes]]
 

@@ -20,7 +20,7 @@ import mmh3
 
 from operators.rules.record_columns import Value
 from operators.rules.resolved import FeatureColumn
-from state.history_state import Counted, Different, Summed
+from state.history import Counted, Different, Summed
 
 MOST_EXACT = 256
 CELLS = 64

@@ -1,79 +1,95 @@
-"""What is remembered of entities, as bytes: all of it comes back, and nothing else is taken for it."""
+"""The log of histories: what was written last is there after a restart, and the log stays short."""
 
 from __future__ import annotations
+
+import random
 
 import pytest
 from engine import ShardedMap
 
 from sketches.errors import BadData
-from state.clock_state import END_OF_TIME_MS
-from state.history_state import (
-    EVERYONE,
-    Counted,
-    Different,
-    History,
-    HistoryState,
-    Last,
-    Moments,
-    Pending,
-    Place,
-    Summed,
-    read_history,
-    times_of,
-    write_history,
-)
+from state.history import Counted, History, write_history
+from state.history_state import EVERYONE, HistoryState, read_part, write_part
+
+SPARE = 1 << 16
 
 
-def full() -> History:
-    features = {
-        "c": Counted([1, 2**40], [2, 3]), "s": Summed([-5], [1.5]), "d": Different([7], [-(2**63)], [3], [4]),
-        "l": Last(9, "é"), "l2": Last(None, True), "m": Moments(3, 1.25, 0.5), "p": Place(4, 52.5, 13.4),
-    }  # fmt: skip
-    pending = {"r": Pending(10, 30, b'"id"', b"{}"), "q": Pending(5, 20, b"1", b'{"a":1}')}
-    return History(42, features, pending)
+def history(number: int, entries: int = 3) -> History:
+    return History(number, {"c": Counted(list(range(entries)), [number] * entries)})
 
 
-def test_a_history_comes_back_as_it_was() -> None:
-    for history in (full(), History(), History(-7, {"c": Counted()})):
-        assert read_history(write_history(history)) == history
-
-
-def test_the_two_times_are_read_without_the_rest() -> None:
-    assert times_of(write_history(full())) == (42, 20)
-    assert times_of(write_history(History(-7))) == (-7, END_OF_TIME_MS)
-
-
-def test_bytes_that_are_cut_short_too_long_or_of_another_version_are_refused() -> None:
-    data = write_history(full())
-    for length in range(len(data)):
+def test_a_part_comes_back_as_it_was_and_other_bytes_are_refused() -> None:
+    entries = {b'"a"': b"1", EVERYONE: b"", b"": b"\x00"}
+    data = write_part(entries)
+    assert dict(read_part(data)) == entries
+    wrong = [data[:length] for length in range(len(data))]
+    for bad in (*wrong, data + b"\0", data[:3] + b"\x02" + data[4:], write_part({})[:4] + b"\x91\xa1a"):
         with pytest.raises(BadData):
-            read_history(data[:length])
-    for wrong in (data + b"\0", data[:3] + b"\x02" + data[4:], b"SPR\x01" + data[4:]):
-        with pytest.raises(BadData):
-            read_history(wrong)
+            read_part(bad)
 
 
-def test_amounts_that_are_not_as_many_as_their_times_are_refused() -> None:
-    counted = Counted([1], [1])
-    counted.times.append(2)
-    with pytest.raises(BadData, match="expected 2 values"):
-        read_history(write_history(History(1, {"c": counted})))
-
-
-def test_histories_of_a_shard_are_read_once_and_written_at_once() -> None:
+def test_each_shard_has_its_own_histories_and_none_is_read_again() -> None:
     held = ShardedMap()
     state = HistoryState(held)
-    for shard, name in (("one", b'"a"'), ("two", b'"b"')):
+    for shard, number in (("one", 1), ("two", 2)):
         held.shard = shard
-        state.write(shard, name, full())
-        state.write(shard, EVERYONE, History(1))
+        state.write(shard, {b'"a"': history(number), EVERYONE: history(9)})
+    assert [state.read(shard, b'"a"') for shard in ("one", "two")] == [history(1), history(2)]
     assert state.entities() == 2
-    assert state.read("two", b'"a"') == History()
     again = HistoryState(held)
     held.shard = "one"
-    assert again.read("one", b'"a"') == full()
-    assert list(again.times("one")) == [(b'"a"', 42, 20)]
+    assert again.read("one", b'"a"') == history(1) and again.read("one", b'"b"') == History()
+    assert list(again.times("one")) == [(b'"a"', 1, 2**63 - 1)]
     assert held.reads == 0, "never one by one"
-    again.remove("one", b'"a"')
-    assert held.items() == [(EVERYONE, write_history(History(1)))]
-    assert again.state_bytes["one"] == len(EVERYONE) + len(write_history(History(1)))
+
+
+def test_what_is_written_together_is_one_entry_and_nothing_that_did_not_change_is_in_it() -> None:
+    held = ShardedMap()
+    state = HistoryState(held)
+    state.write("", {b"%d" % number: history(number) for number in range(50)})
+    state.write("", {b"7": history(8), b"8": history(9)})
+    first, second = (dict(read_part(part)) for _, part in sorted(held.items()))
+    assert len(first) == 50
+    assert second == {b"7": write_history(history(8)), b"8": write_history(history(9))}
+
+
+def test_where_all_are_forgotten_nothing_is_left() -> None:
+    held = ShardedMap()
+    state = HistoryState(held)
+    state.write("", {b"a": history(1), b"b": history(2)})
+    state.forget("", [b"a"])
+    assert (state.entities(), state.read("", b"a")) == (1, History())
+    state.forget("", [b"b"])
+    assert (held.items(), state.bytes(), state.entities()) == ([], 0, 0)
+    state.write("", {b"c": history(3)})
+    assert HistoryState(held).read("", b"c") == history(3)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_after_any_restart_all_is_as_it_was_and_the_log_is_at_most_twice_what_is_true(
+    seed: int,
+) -> None:
+    choose, held = random.Random(seed), ShardedMap()
+    state, true, longest = HistoryState(held), {}, 0
+    for step in range(3000):
+        names = choose.sample(range(200 if step < 2000 else 20), choose.randint(1, 8))
+        if choose.random() < 0.2:
+            there = [b"%d" % name for name in names if b"%d" % name in true]
+            state.forget("", there)
+            for name in there:
+                del true[name]
+        else:
+            new = {b"%d" % name: history(step, choose.choice((1, 30, 300))) for name in names}
+            state.write("", new)
+            true |= new
+        if choose.random() < 0.02:
+            state = HistoryState(held)
+        stored = sum(len(key) + len(part) for key, part in held.items())
+        needed = sum(len(name) + len(write_history(one)) for name, one in true.items())
+        longest = max(longest, stored - 2 * needed - SPARE)
+        if step % 100 == 0:
+            assert state.bytes() in (stored, 0)
+    again = HistoryState(held)
+    assert {name: again.read("", name) for name, _, _ in again.times("")} == true
+    assert longest < 3 * SPARE, "what is added in a step, and what is old in the part that goes next"
+    assert len(held.items()) < 1000

@@ -142,7 +142,7 @@ def shard_of_cards(events: list[dict[str, Any]]) -> dict[str, str]:
     job = RuleJob(plan({}, ALWAYS))
     for card in sorted({event["card"] for event in events} - {None}):
         job.send({"card": card, "t": 1})
-    return {key.decode().strip('"'): shard for shard, own in job.histories.shards.items() for key in own}
+    return {entity.decode().strip('"'): shard for shard, entity in job.held()}
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -191,7 +191,7 @@ def test_of_many_events_none_is_left_out_and_few_count_too_long(kind: str) -> No
         assert least <= own["made"] <= most
         exact, off = exact + (own["made"] == least), off + (own["made"] != least)
     assert exact and off, "the stream is to show both"
-    assert max(len(data) for own in job.histories.shards.values() for data in own.values()) < 8_000
+    assert max(map(len, job.held().values())) < 8_000
 
 
 def test_up_to_256_times_in_a_window_are_exact() -> None:
@@ -292,7 +292,7 @@ def test_entities_without_events_for_long_are_forgotten_and_new_again() -> None:
     assert job.entities() == {"b"}
     job.move_watermark(3_600_000 + 1_000_000 + 900_000)
     assert job.entities() == set() and job.runner.state.entities() == 0
-    assert sum(job.runner.state.state_bytes.values()) == 0
+    assert job.runner.state.bytes() == 0
     again = job.send({"card": "a", "t": 9_000_000})
     assert features_of(again) == [{"new": True}]
 
@@ -301,13 +301,13 @@ def test_what_is_remembered_takes_the_bytes_that_are_told() -> None:
     job = RuleJob(plan(COLUMNS, ALWAYS, remember="10m"))
     job.send(*random_events(random.Random(1), 200))
     held = sum(len(key) + len(data) for own in job.histories.shards.values() for key, data in own.items())
-    assert sum(job.runner.state.state_bytes.values()) == held > 0
+    assert job.runner.state.bytes() == held > 0
 
 
-def test_each_entity_is_written_once_a_record() -> None:
+def test_state_is_written_once_a_record() -> None:
     job = RuleJob(plan(COLUMNS, ALWAYS, remember="10m"))
-    puts: Counter[bytes] = Counter()
+    puts: Counter[str] = Counter()
     put = job.histories.put
-    job.histories.put = lambda key, value: (puts.update([key]), put(key, value))[1]
+    job.histories.put = lambda key, value: (puts.update([job.histories.shard]), put(key, value))[1]
     job.send(*random_events(random.Random(2), 100, disorder_ms=0)[:30])
-    assert puts and max(puts[key] for key in puts if key != b"*") == 1
+    assert puts == {shard: 1 for shard in puts} != {}
