@@ -118,6 +118,7 @@ def await_output(run: Run, folder: Path) -> None:
     wait_for(lambda: read_output(folder / "results"), "results", lambda: run.process.poll() is None)
 
 
+@pytest.mark.slow
 def test_a_command_killed_at_its_first_checkpoint_and_again_later_goes_on_to_the_same_results(
     tmp_path: Path, undisturbed: Written
 ) -> None:

@@ -55,6 +55,7 @@ def test_every_answer_over_days_around_both_clock_changes_is_the_exact_one_or_wi
     )
 
 
+@pytest.mark.slow
 def test_every_answer_over_a_year_of_sales_is_the_exact_one_or_within_its_bounds(
     project_root: Path, data_folder: Path, tmp_path: Path, database: duckdb.DuckDBPyConnection
 ) -> None:

@@ -133,6 +133,7 @@ def test_a_file_grouped_by_user_gives_the_final_answers_of_the_sorted_one_given_
     }
 
 
+@pytest.mark.slow
 def test_a_file_grouped_by_user_gives_the_exact_answers_given_the_disorder(
     by_user: Path, tmp_path: Path, database: duckdb.DuckDBPyConnection
 ) -> None:

@@ -79,6 +79,7 @@ def test_every_answer_over_the_first_edits_of_a_day_is_the_exact_one_or_within_i
     check(project_root, parts_folder / "wikiticker_part.json.gz", tmp_path, database, 4_500)
 
 
+@pytest.mark.slow
 def test_every_answer_over_a_day_of_edits_is_the_exact_one_or_within_its_bounds(
     project_root: Path, data_folder: Path, tmp_path: Path, database: duckdb.DuckDBPyConnection
 ) -> None:

@@ -268,7 +268,7 @@ def test_a_catalogue_is_right_while_another_thread_changes_it() -> None:
     deadline, searches = time.monotonic() + 120, 0
     queries = np.concatenate([vectors[:50], fresh[:50]])
     while catalogue.builds < 4 and time.monotonic() < deadline and thread.is_alive():
-        gone_before, begun_before = gone.copy(), begun.copy()
+        begun_before, gone_before = begun.copy(), gone.copy()
         answers = catalogue.search(queries, 10, [None] * len(queries)).items
         told = {item for own in answers for item in own}
         stale = {item for item in told & gone_before if begun[item] == begun_before[item]}
