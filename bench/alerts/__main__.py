@@ -96,7 +96,7 @@ def main() -> None:
 def _arguments() -> Any:
     parser = arguments(__doc__ or "", rounds=5)
     parser.add_argument("--rates", type=int, nargs="+", default=[5_000, 20_000], help="events a second")
-    parser.add_argument("--warm-up", type=int, default=45, help="seconds before the measured part")
+    parser.add_argument("--warm-up", type=int, default=100, help="seconds before the measured part")
     parser.add_argument("--seconds", type=int, default=20, help="seconds of the measured part")
     return parser
 
