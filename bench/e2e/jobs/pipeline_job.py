@@ -28,12 +28,13 @@ class IdleFunction(ScalarFunction):
         """Name the counter."""
         self._rows = function_context.get_metric_group().counter("rows")
 
-    def eval(self, *columns: pd.Series) -> pd.DataFrame:
+    def eval(self, *given: pd.Series) -> pd.DataFrame:
         """Answer one Arrow batch of rows."""
-        rows = len(columns[0])
+        rows = len(given[0])
         self._rows.inc(rows)
-        envelopes = pd.Series(np.full(rows, None), dtype=object)
-        return pd.DataFrame({"watermark_ms": np.zeros(rows, np.int64), "envelope": envelopes})
+        none = pd.Series(np.full(rows, None), dtype=object)
+        columns = dict.fromkeys(("branches", "shards", "records"), none)
+        return pd.DataFrame({"watermark_ms": np.zeros(rows, np.int64), **columns})
 
 
 def main() -> None:
