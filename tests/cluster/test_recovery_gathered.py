@@ -64,7 +64,7 @@ def test_a_run_that_is_killed_twice_and_goes_on_with_one_worker_gives_every_answ
     outputs = ("results", "late", "rejects")
     pipeline = PLAN | {
         "checkpoints": {"every": "1s"},
-        "source": {"type": "file", "path": "events.json", "chunk_bytes": 4000},
+        "source": {"type": "file", "path": "events.json", "chunk_bytes": 1000},
         "sinks": {name: {"type": "file", "path": name} for name in outputs},
     }
     write_pipeline(tmp_path, pipeline)
