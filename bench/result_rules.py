@@ -25,6 +25,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from bench.report.keyed_parts import Map, NoTimers
 from bench.report.stopwatch import pin_to_one_core, race
 from bench.report.tables import Report, arguments
 from operators.plan import Plan
@@ -135,22 +136,6 @@ def take(runner: ResultRunner, records: list[bytes]) -> None:
     for record in records:
         for _ in runner.on_results(SHARD, decode_final_results(record).lines, Clock(START_MS, START_MS)):
             pass
-
-
-class Map(dict):
-    """A map of Flink's state."""
-
-    put = dict.__setitem__
-    remove = dict.pop
-
-
-class NoTimers:
-    """Timers that never fire."""
-
-    def at_event_time(self, time_ms: int) -> None:
-        """Forget it."""
-
-    at_processing_time = at_event_time
 
 
 if __name__ == "__main__":

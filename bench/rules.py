@@ -26,6 +26,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from bench.report.keyed_parts import Map, NoTimers
 from bench.report.stopwatch import pin_to_one_core, race
 from bench.report.tables import Report, arguments
 from operators.plan import Plan
@@ -160,22 +161,6 @@ def tell(report: Report, runner: RulesRunner) -> None:
         f"A thousand rules raised {alerts:,} alerts of {runner.events:,} events, by {len(runner.alerts):,} "
         f"of them; {entities:,} cards take {held:,.0f} bytes each in state."
     )
-
-
-class Map(dict):
-    """A map of Flink's state."""
-
-    put = dict.__setitem__
-    remove = dict.pop
-
-
-class NoTimers:
-    """Timers that never fire."""
-
-    def at_event_time(self, time_ms: int) -> None:
-        """Forget it."""
-
-    at_processing_time = at_event_time
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Streams as PyFlink has no call for: made by the JVM alone, without a Python operator of their own.
 
-Each Python operator has bundles of its own, and a task waits for every one of them to come back: some three
-milliseconds. `key_by` and `get_side_output` are such operators.
+Each Python operator has bundles of its own, and a task waits for every one of them to come back. `key_by` and
+`get_side_output` are such operators.
 """
 
 from __future__ import annotations
