@@ -13,7 +13,7 @@ from flink_job import uids
 from flink_job.pipeline.spec import Pipeline
 from flink_job.sources.side_topic_spec import SideTopic
 from flink_job.sources.side_topics import messages_table, with_brokers
-from flink_job.streams import Branches, keyed, lines, texts
+from flink_job.streams import Branches, in_parallel, keyed, lines, texts
 from operators.ingest.branches import RULES as RULES_BRANCH
 from operators.rules.keeper_function import (
     CHANGE_TYPE,
@@ -110,7 +110,7 @@ def _keeper(
     )
     for kind, uid, topic in topics:
         if topic is not None:
-            messages = messages.union(_messages(pipeline, topic, kind, uid, bounded, t_env))
+            messages = messages.union(_messages(pipeline, topic, kind, uid, bounded, env, t_env))
     one = messages.key_by(lambda _: _ALL, key_type=Types.STRING())
     changes = one.process(KeeperFunction(pipeline.plan_json()), CHANGE_TYPE)
     return changes.uid(uids.KEEPER).name("rule keeper").set_parallelism(1)
@@ -134,10 +134,12 @@ def _messages(
     kind: str,
     uid: str,
     bounded: bool,
+    env: StreamExecutionEnvironment,
     t_env: StreamTableEnvironment,
 ) -> DataStream:
     uids.name_table_operators(t_env, uid)
     topic = with_brokers(topic, pipeline)
-    table = messages_table(topic, f"{pipeline.name}-{uid}", uid, bounded, t_env)
-    messages = t_env.to_data_stream(table).map(KeeperMessages(kind, topic.topic), MESSAGE_TYPE)
-    return messages.uid(uid).name(uid).set_parallelism(1)
+    with in_parallel(env, 1):
+        table = messages_table(topic, f"{pipeline.name}-{uid}", uid, bounded, t_env)
+        messages = t_env.to_data_stream(table).map(KeeperMessages(kind, topic.topic), MESSAGE_TYPE)
+        return messages.uid(uid).name(uid)

@@ -14,6 +14,7 @@ from flink_job import uids
 from flink_job.pipeline.spec import Pipeline
 from flink_job.sources.items_spec import KafkaItems
 from flink_job.sources.side_topics import messages_table, with_brokers
+from flink_job.streams import in_parallel
 from operators.similar.similar_function import (
     ITEM_TYPE,
     ItemFileCheck,
@@ -63,9 +64,10 @@ def similar_graph(
         uid = f"{uids.ITEMS}-{entry.name}"
         uids.name_table_operators(t_env, uid)
         items = with_brokers(entry.items, pipeline)
-        table = messages_table(items, f"{pipeline.name}-{entry.name}", uid, bounded, t_env)
-        parsed = t_env.to_data_stream(table).process(ItemParser(plan, entry.name, items.topic), ITEM_TYPE)
-        changes.append(parsed.uid(uid).name(uid).set_parallelism(1))
+        with in_parallel(env, 1):
+            table = messages_table(items, f"{pipeline.name}-{entry.name}", uid, bounded, t_env)
+            parsed = t_env.to_data_stream(table).process(ItemParser(plan, entry.name, items.topic), ITEM_TYPE)
+            changes.append(parsed.uid(uid).name(uid))
     checked = list(changes)
     if files := len(pipeline.similar) - len(streamed):
         checked.append(_file_check(plan, files, env))

@@ -6,9 +6,12 @@ Each Python operator has bundles of its own, and a task waits for every one of t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from pyflink.common import Types
 from pyflink.common.typeinfo import TypeInformation
-from pyflink.datastream import DataStream, KeyedStream, OutputTag
+from pyflink.datastream import DataStream, KeyedStream, OutputTag, StreamExecutionEnvironment
 from pyflink.java_gateway import get_gateway
 from pyflink.table import DataTypes, Schema, StreamTableEnvironment, Table
 from pyflink.table.types import _to_java_data_type as java_type
@@ -17,6 +20,25 @@ from flink_job import uids
 from operators.ingest.ingest_function import RECORD_TYPE
 
 BYTES = Types.PRIMITIVE_ARRAY(Types.BYTE())
+
+
+@contextmanager
+def in_parallel(env: StreamExecutionEnvironment, workers: int) -> Iterator[None]:
+    """Let so many workers have all that is built meanwhile, tables that become streams too.
+
+    That of a table's source alone can be set (`scan.parallelism`), but what comes behind it is then dealt out
+    to all workers in turn: messages of one partition would overtake each other.
+
+    Args:
+        env: the environment to build in.
+        workers: how many.
+    """
+    before = env.get_parallelism()
+    env.set_parallelism(workers)
+    try:
+        yield
+    finally:
+        env.set_parallelism(before)
 
 
 def keyed(pairs: DataStream, value_type: TypeInformation = BYTES) -> KeyedStream:

@@ -20,7 +20,7 @@ from flink_job.settings import ingest_settings
 from flink_job.similar_graph import similar_graph
 from flink_job.sinks.sink import Sink
 from flink_job.sources.source import Source
-from flink_job.streams import Branches, keyed, lines, side_output, texts
+from flink_job.streams import Branches, in_parallel, keyed, lines, side_output, texts
 from operators.enrich.enrich_function import EnrichFunction, RunningFunction
 from operators.first_seen.first_seen_function import FIRST_SEEN, FirstSeenFunction
 from operators.gather.gather_function import GATHER_LATE, GatherFunction
@@ -51,7 +51,9 @@ def build(
         begun_ms: when the job was begun afresh, by the wall clock; None where it may have a former life.
     """
     t_env = StreamTableEnvironment.create(env)
-    sent = Branches(_ingest(pipeline, source, env, t_env, begun_ms), t_env)
+    with in_parallel(env, source.readers(env.get_parallelism())):
+        batches = _ingest(pipeline, source, env, t_env, begun_ms)
+    sent = Branches(batches, t_env)
     partials = sent.records(branches.WINDOWS)
     if pipeline.remembers():
         seen = (

@@ -73,6 +73,10 @@ class FileSource:
         quote = self.format.quote.encode() if isinstance(self.format, CsvFormat) else None
         self.reader = FileReader(str(manifest_path), quote)
 
+    def readers(self, parallelism: int) -> int:
+        """Return all: each takes what it is dealt."""
+        return parallelism
+
     def table(self, env: StreamExecutionEnvironment, t_env: StreamTableEnvironment) -> Table:
         """Return the table of chunk numbers."""
         return chunk_numbers(env, t_env, self._chunks)

@@ -59,6 +59,15 @@ class KafkaSource:
         self.rows_per_batch = spec.rows_per_batch()
         self.reader = KafkaReader(spec.topic, by_record_time, idle_timeout_ms)
 
+    def readers(self, parallelism: int) -> int:
+        """Return no more than there are partitions.
+
+        One without any would hold the watermark back until it is idle.
+        """
+        if self._partitions is None:
+            return parallelism
+        return max(1, min(parallelism, sum(self._partitions.values())))
+
     def table(self, env: StreamExecutionEnvironment, t_env: StreamTableEnvironment) -> Table:
         """Return the table of messages.
 
@@ -78,10 +87,10 @@ class KafkaSource:
             .watermark("record_time", "record_time")
         )
         descriptor = TableDescriptor.for_connector("kafka").schema(schema.build())
-        for key, value in self._options(env.get_parallelism()).items():
+        for key, value in self._options().items():
             descriptor = descriptor.option(key, value)
         if self._partitions is not None and not self.bounded:
-            readers = self._readers(env.get_parallelism())
+            readers = env.get_parallelism()
             self.reader.at_least = sum(number // readers for number in self._partitions.values())
         t_env.create_temporary_table(_TABLE, descriptor.build())
         columns = [
@@ -96,7 +105,7 @@ class KafkaSource:
             columns.append(col("topic"))
         return t_env.from_path(_TABLE).select(*columns)
 
-    def _options(self, parallelism: int) -> dict[str, str]:
+    def _options(self) -> dict[str, str]:
         spec = self._spec
         options = {
             "format": "raw",
@@ -107,9 +116,6 @@ class KafkaSource:
             "scan.watermark.emit.strategy": "on-event",
             "scan.topic-partition-discovery.interval": _DISCOVERY_INTERVAL,
         }
-        if self._partitions is not None:
-            # A reader without a partition would hold the watermark back until it is idle.
-            options["scan.parallelism"] = str(self._readers(parallelism))
         if spec.pattern is not None:
             options["topic-pattern"] = spec.pattern
         else:
@@ -122,9 +128,6 @@ class KafkaSource:
         if spec.stop == "latest":
             options["scan.bounded.mode"] = "latest-offset"
         return options | connector_properties(_DEFAULTS | spec.properties)
-
-    def _readers(self, parallelism: int) -> int:
-        return max(1, min(parallelism, sum(self._partitions.values())))
 
 
 class KafkaReader:

@@ -65,8 +65,8 @@ def messages_table(
 ) -> Table:
     """Return the table of a topic's messages: key, value, partition, offset.
 
-    One reader has them all, so that all workers that they are sent on to see the same order. There is no
-    watermark.
+    One reader is to have them all, so that all workers that they are sent on to see the same order. There is
+    no watermark.
 
     Args:
         topic: the options, brokers included.
@@ -102,7 +102,6 @@ def _options(topic: SideTopic, group: str, bounded: bool) -> dict[str, str]:
         "properties.bootstrap.servers": topic.brokers,
         "properties.group.id": group,
         "scan.startup.mode": "earliest-offset",
-        "scan.parallelism": "1",
     }
     if bounded:
         options["scan.bounded.mode"] = "latest-offset"

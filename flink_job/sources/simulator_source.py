@@ -41,6 +41,10 @@ class SimulatorSource:
         self.format: Format = spec.format
         self.reader = SimulatorReader(spec, self._size)
 
+    def readers(self, parallelism: int) -> int:
+        """Return all: each takes what it is dealt."""
+        return parallelism
+
     def table(self, env: StreamExecutionEnvironment, t_env: StreamTableEnvironment) -> Table:
         """Return the table of chunk numbers."""
         chunks = None if self._spec.events is None else -(-self._spec.events // self._size)

@@ -29,6 +29,9 @@ class Source(Protocol):
     bounded: bool
     rows_per_batch: int
 
+    def readers(self, parallelism: int) -> int:
+        """Return how many of the job's workers are to read the table, which is made for as many."""
+
     def table(self, env: StreamExecutionEnvironment, t_env: StreamTableEnvironment) -> Table:
         """Return the table whose columns `reader.read` takes, in their order."""
 

@@ -129,6 +129,38 @@ def test_topics_by_pattern_from_a_time_on_by_the_records_own_time_with_many_even
     assert Counter((r["topic"], r["index"]) for r in rejects) == {("part-a", 1): 180, ("part-b", 1): 180}
 
 
+def test_messages_of_one_partition_keep_their_order_with_more_workers_than_partitions(
+    runs: list[Run], broker: Broker, flink_cluster: FlinkCluster, tmp_path: Path
+) -> None:
+    """Of events, and of rules: there the last message of a rule holds."""
+    make_topic(broker.address, "numbers", 1)
+    make_topic(broker.address, "numbers-rules", 1)
+    now_ms, changes = time.time_ns() // 10**6, 200
+    numbers = [{"user": "u", "value": float(n), "t": now_ms} for n in range(20_000)]
+    rules = [
+        {"name": "never", "when": "value < least", "parameters": {"least": {"value": -n}}}
+        for n in range(changes)
+    ]
+    send(broker.address, "numbers", [Message(json.dumps(number).encode()) for number in numbers])
+    send(broker.address, "numbers-rules", [Message(json.dumps(rule).encode()) for rule in rules])
+    given = pipeline("numbers", broker.address, {"topic": "numbers", "batch_messages": 100})
+    given["features"] = {"of": "user", "columns": {"before": {"kind": "previous", "of": "value"}}}
+    given["rules"] = [{"name": "jump", "when": "value != before + 1"}]
+    given["rule_changes"] = {"topic": "numbers-rules"}
+    for output in ("alerts", "audit"):
+        given["sinks"][output] = given["sinks"]["results"] | {"topic": f"numbers-{output}"}
+    write_pipeline(tmp_path, given)
+    run = start(runs, tmp_path, flink_cluster)
+    assert run.wait() == 0, run.err
+    results, alerts, audit = (
+        read_committed(broker.address, f"numbers-{output}") for output in ("results", "alerts", "audit")
+    )
+    assert sum(result["value"] for result in results) == len(numbers)
+    assert alerts == []
+    versions = {line["source"]["offset"]: line["version"] for line in audit if line["rule"] == "never"}
+    assert versions == {offset: offset + 1 for offset in range(changes)}
+
+
 @pytest.mark.slow
 def test_committed_offsets_are_gone_on_from(
     runs: list[Run], broker: Broker, flink_cluster: FlinkCluster, tmp_path: Path
