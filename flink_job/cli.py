@@ -149,9 +149,8 @@ def check(
     columns, metrics = pipeline.event.column_types(), [metric.name for metric in pipeline.metrics]
     answer: dict[str, Any] = {"pipeline": pipeline.name, "columns": columns, "metrics": metrics}
     if sample is None and not as_json:
-        click.echo(
-            f"{pipeline_path}: {pipeline.name} is right: {len(columns)} columns, metrics {', '.join(metrics)}"
-        )
+        asked = f", metrics {', '.join(metrics)}" if metrics else ""
+        click.echo(f"{pipeline_path}: {pipeline.name} is right: {len(columns)} columns{asked}")
     if sample is not None:
         from flink_job.commands.sample import take_sample
 

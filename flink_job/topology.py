@@ -11,9 +11,11 @@ from pyflink.table.udf import udf
 
 from flink_job import uids
 from flink_job.delivery_graph import deliver
-from flink_job.pipeline.spec import ALERTS, AUDIT, DEAD_LETTERS, DECISIONS, Pipeline
+from flink_job.pipeline.spec import ALERTS, AUDIT, DEAD_LETTERS, DECISIONS, RESULTS, Pipeline
 from flink_job.pipeline.spec import ENRICHED as ENRICHED_OUTPUT
 from flink_job.pipeline.spec import FIRST_SEEN as FIRST_SEEN_OUTPUT
+from flink_job.pipeline.spec import LATE as LATE_OUTPUT
+from flink_job.pipeline.spec import REJECTS as REJECTS_OUTPUT
 from flink_job.pipeline.spec import SIMILAR as SIMILAR_OUTPUT
 from flink_job.rules_graph import rules_graph
 from flink_job.settings import ingest_settings
@@ -54,33 +56,7 @@ def build(
     with in_parallel(env, source.readers(env.get_parallelism())):
         batches = _ingest(pipeline, source, env, t_env, begun_ms)
     sent = Branches(batches, t_env)
-    partials = sent.records(branches.WINDOWS)
-    if pipeline.remembers():
-        seen = (
-            keyed(sent.records(branches.SEEN))
-            .process(FirstSeenFunction(pipeline.plan_json()), RECORD_TYPE)
-            .uid(uids.FIRST_SEEN)
-            .name("first seen")
-        )
-        partials = partials.union(seen)
-        if FIRST_SEEN_OUTPUT in sinks:
-            sinks[FIRST_SEEN_OUTPUT].attach(side_output(seen, FIRST_SEEN), uids.FIRST_EVENTS)
-    gathered = None
-    if pipeline.gathers():
-        gathered = (
-            keyed(sent.records(branches.GATHER))
-            .process(GatherFunction(pipeline.plan_json()), RECORD_TYPE)
-            .uid(uids.GATHER)
-            .name("gather")
-        )
-        partials = partials.union(gathered)
-    windows = WindowFunction(pipeline.plan_json(), pipeline.with_sketches(), pipeline.has_rules_on_results())
-    results = keyed(partials).process(windows, Types.STRING()).uid(uids.WINDOWS).name("windows")
-    sinks["results"].attach(results, uids.RESULTS)
-    late = side_output(results, LATE)
-    if gathered is not None:
-        late = late.union(side_output(gathered, GATHER_LATE))
-    sinks["late"].attach(late, uids.LATE)
+    results = _windows(pipeline, sent, sinks) if pipeline.metrics else None
     beside = []
     if pipeline.enrich is not None:
         sink = sinks[ENRICHED_OUTPUT]
@@ -105,10 +81,42 @@ def build(
             dead = deliver(rules.alerts, pipeline.alerts, pipeline.name)
             sinks[DEAD_LETTERS].attach(dead, uids.DEAD_LETTERS)
     rejects = [texts(side_output(stream, REJECTS), uids.REJECTS_BESIDE, t_env) for stream in beside]
-    sinks["rejects"].attach(sent.texts(branches.REJECTS).union(*rejects), uids.REJECTS)
+    sinks[REJECTS_OUTPUT].attach(sent.texts(branches.REJECTS).union(*rejects), uids.REJECTS)
     if "totals" in sinks:
         totals = [texts(side_output(stream, TOTALS), uids.TOTALS_BESIDE, t_env) for stream in beside]
         sinks["totals"].attach(sent.texts(branches.TOTALS).union(*totals), uids.TOTALS)
+
+
+def _windows(pipeline: Pipeline, sent: Branches, sinks: dict[str, Sink]) -> DataStream:
+    """Return the stream of results, with what goes through other operators before windows count it."""
+    partials = sent.records(branches.WINDOWS)
+    if pipeline.remembers():
+        seen = (
+            keyed(sent.records(branches.SEEN))
+            .process(FirstSeenFunction(pipeline.plan_json()), RECORD_TYPE)
+            .uid(uids.FIRST_SEEN)
+            .name("first seen")
+        )
+        partials = partials.union(seen)
+        if FIRST_SEEN_OUTPUT in sinks:
+            sinks[FIRST_SEEN_OUTPUT].attach(side_output(seen, FIRST_SEEN), uids.FIRST_EVENTS)
+    gathered = None
+    if pipeline.gathers():
+        gathered = (
+            keyed(sent.records(branches.GATHER))
+            .process(GatherFunction(pipeline.plan_json()), RECORD_TYPE)
+            .uid(uids.GATHER)
+            .name("gather")
+        )
+        partials = partials.union(gathered)
+    windows = WindowFunction(pipeline.plan_json(), pipeline.with_sketches(), pipeline.has_rules_on_results())
+    results = keyed(partials).process(windows, Types.STRING()).uid(uids.WINDOWS).name("windows")
+    sinks[RESULTS].attach(results, uids.RESULTS)
+    late = side_output(results, LATE)
+    if gathered is not None:
+        late = late.union(side_output(gathered, GATHER_LATE))
+    sinks[LATE_OUTPUT].attach(late, uids.LATE)
+    return results
 
 
 def _enriched(

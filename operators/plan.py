@@ -29,7 +29,7 @@ class Plan(BaseModel):
     event: EventSpec
     allowed_lateness: DurationMs = Field("0s", validate_default=True)
     emit_every: Annotated[DurationMs, Field(gt=0)] | None = None
-    metrics: Annotated[tuple[MetricSpec, ...], Field(min_length=1)]
+    metrics: tuple[MetricSpec, ...] = ()
     enrich: EnrichSpec | None = None
     similar: tuple[SimilarSpec, ...] = ()
     features: FeaturesSpec | None = None

@@ -20,12 +20,13 @@ from bench.e2e.workload import Topic, create, delete
 from bench.report.five_metrics import EVENT, five_metrics
 from flink_job.cluster.submission import submit
 from flink_job.pipeline.reading import load_pipeline
-from flink_job.pipeline.spec import ENRICHED, OUTPUTS
+from flink_job.pipeline.spec import ENRICHED, LATE, REJECTS, RESULTS
 from flink_job.settings import PYTHON
 from flink_job.sinks.opening import open_sinks
 from flink_job.standalone.cluster import FlinkCluster
 
 _TIMEOUT_S = 900.0
+_OUTPUTS = (RESULTS, LATE, REJECTS)
 METRICS = five_metrics("60s", "10s")
 _CONSOLE = Console(stderr=True)
 
@@ -66,7 +67,7 @@ def measure(
     Raises:
         RuntimeError: where the job failed or did not do its work.
     """
-    for output in (*OUTPUTS, ENRICHED):
+    for output in (*_OUTPUTS, ENRICHED):
         delete(stage.broker, f"bench-{output}")
     with fresh_cluster(stage.folder / "flink", stage.cluster_settings) as cluster:
         began = time.monotonic()
@@ -142,7 +143,7 @@ def pipeline_file(
     enrich: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write the pipeline of the benchmark and return its file."""
-    outputs = OUTPUTS if enrich is None else (*OUTPUTS, ENRICHED)
+    outputs = _OUTPUTS if enrich is None else (*_OUTPUTS, ENRICHED)
     pipeline = {
         "name": "bench",
         "parallelism": PARALLELISM,

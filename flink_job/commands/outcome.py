@@ -9,7 +9,7 @@ from rich.console import Console
 from flink_job.commands.cluster_run import ClusterRun
 from flink_job.commands.results_table import latest_results, result_tables
 from flink_job.commands.run import Outcome
-from flink_job.pipeline.spec import Pipeline
+from flink_job.pipeline.spec import RESULTS, Pipeline
 from flink_job.sinks.file_sink import FileSinkSpec, read_lines
 from flink_job.sinks.kafka_spec import KafkaSinkSpec
 from flink_job.sinks.print_sink import PrintSinkSpec
@@ -24,8 +24,8 @@ def show(outcome: Outcome, pipeline: Pipeline, path: Path, console: Console) -> 
         path: its file.
         console: where to print.
     """
-    if isinstance(pipeline.sinks.results, PrintSinkSpec):
-        for table in result_tables(latest_results(read_lines(Path(outcome.folders["results"])))):
+    if RESULTS in outcome.folders and isinstance(pipeline.sinks.results, PrintSinkSpec):
+        for table in result_tables(latest_results(read_lines(Path(outcome.folders[RESULTS])))):
             console.print(table)
     rate = outcome.events / outcome.elapsed_s if outcome.elapsed_s else 0
     rejected = sum(outcome.rejects.values())

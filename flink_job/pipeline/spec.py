@@ -21,7 +21,7 @@ from operators.durations import DurationMs
 from operators.plan import Plan
 
 RUNS_FOLDER = Path(".sketchstream")
-OUTPUTS = ("results", "late", "rejects")
+RESULTS, LATE, REJECTS = "results", "late", "rejects"
 FIRST_SEEN, ENRICHED, SIMILAR = "first_seen", "enriched", "similar"
 ALERTS, DECISIONS, AUDIT, DEAD_LETTERS = "alerts", "decisions", "audit", "dead_letters"
 AT_ONCE = {ALERTS, DECISIONS}
@@ -87,17 +87,22 @@ class Pipeline(Plan):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Pipeline:
+        if not (self.metrics or self.has_rules() or self.enrich is not None or self.similar):
+            raise ValueError("metrics: is missing, and so are rules, decide, enrich and similar")
         if self.parallelism is not None and self.parallelism > self.max_parallelism:
             raise ValueError(f"parallelism: expected at most {self.max_parallelism}, got {self.parallelism}")
         from_kafka = isinstance(self.source, KafkaSourceSpec)
         if self.event.time.kafka_timestamp and not from_kafka:
             raise ValueError("event.time: kafka_timestamp needs a source of type kafka")
+        if self.rule_changes is not None and not self.metrics and self.features is None:
+            raise ValueError("rule_changes: needs features or metrics, that rules could be on")
         for key in ("feedback", "alerts"):
             if getattr(self, key) is not None and not self.has_rules():
                 raise ValueError(f"{key}: needs rules")
         self._expect_known_rules()
         for output, (there, needed) in self._made_of().items():
-            if getattr(self.sinks, output) is not None and not there:
+            named = output in self.sinks.model_fields_set and getattr(self.sinks, output) is not None
+            if named and not there:
                 raise ValueError(f"sinks.{output}: needs {needed}")
         for key, topic in self.side_topics():
             if topic.brokers is None and not from_kafka:
@@ -121,12 +126,11 @@ class Pipeline(Plan):
     def outputs(self) -> tuple[str, ...]:
         """Return the names of all outputs that the job has."""
         only_if_named = {FIRST_SEEN}
-        made = (
+        return tuple(
             output
             for output, (there, _) in self._made_of().items()
             if there and (output not in only_if_named or getattr(self.sinks, output) is not None)
         )
-        return (*OUTPUTS, *made)
 
     def has_rules(self) -> bool:
         """Return whether there are rules, or can be once the job runs, or decisions, which ask them."""
@@ -134,7 +138,8 @@ class Pipeline(Plan):
 
     def has_rules_on_results(self) -> bool:
         """Return whether there are rules on results, or can be."""
-        return self.rule_changes is not None or any(rule.kind == "result" for rule in self.rules)
+        can_be = self.rule_changes is not None or any(rule.kind == "result" for rule in self.rules)
+        return can_be and bool(self.metrics)
 
     def rules_change(self) -> bool:
         """Return whether rules can change while the job runs."""
@@ -207,8 +212,11 @@ class Pipeline(Plan):
                     )
 
     def _made_of(self) -> dict[str, tuple[bool, str]]:
-        """Return of each output that not every pipeline has whether there is anything, and what it is of."""
+        """Return of each output whether the pipeline has it, and what it needs for it."""
         return {
+            RESULTS: (bool(self.metrics), "metrics"),
+            LATE: (bool(self.metrics), "metrics"),
+            REJECTS: (True, "events"),
             FIRST_SEEN: (self.remembers(), "a metric of kind first_seen"),
             ENRICHED: (self.enrich is not None, "a section enrich"),
             SIMILAR: (bool(self.similar), "an entry in the list similar"),

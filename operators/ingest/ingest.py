@@ -60,7 +60,7 @@ class Ingest:
         self._watermarks = PartitionWatermarks(
             event.out_of_orderness,
             event.idle_timeout,
-            None if afresh else event.out_of_orderness + max(m.lateness_ms for m in metrics),
+            None if afresh else event.out_of_orderness + max((m.lateness_ms for m in metrics), default=0),
         )
         # Rules follow the watermark by timers alone; only a silence they cannot notice without being told.
         told = features if event.on_idle == "advance" else None

@@ -65,7 +65,9 @@ def compile_rule(
         ValueError: where a metric or a column is missing or types do not fit; begins with the key.
     """
     if rule.metric is not None and rule.metric not in results:
-        raise ValueError(f"metric: expected one of {', '.join(sorted(results))}, got {rule.metric!r}")
+        known = ", ".join(sorted(results))
+        allowed = f"expected one of {known}" if known else "there are no metrics"
+        raise ValueError(f"metric: {allowed}, got {rule.metric!r}")
     columns = events if rule.metric is None else _of_results(rule, results[rule.metric])
     constants = {name: parameter.value for name, parameter in rule.parameters.items()}
     hidden = sorted(constants.keys() & columns.keys())

@@ -49,8 +49,10 @@ def run_pipeline(folder: Path, pipeline: dict[str, Any]) -> Finished:
         folder: an empty folder; the working directory of the run.
         pipeline: the pipeline file as a mapping; its sinks are set here.
     """
-    outputs = ["results", "late", "rejects"]
-    if any(metric["kind"] == "first_seen" for metric in pipeline["metrics"]):
+    outputs = ["rejects"]
+    if pipeline.get("metrics"):
+        outputs += ["results", "late"]
+    if any(metric["kind"] == "first_seen" for metric in pipeline.get("metrics", ())):
         outputs.append("first_seen")
     if pipeline.get("rules"):
         outputs.append("alerts")

@@ -76,3 +76,15 @@ def test_the_numbers_over_hours_add_up(fraud: tuple[Finished, dict[str, list[dic
     assert turnover == pytest.approx(sum(event["amount"] for event in events))
     new = sum(answer["new"] for answer in run.of("new_payers"))
     assert new == pytest.approx(len({event["user_id"] for event in events}), rel=0.02)
+
+
+def test_rules_need_no_metrics(
+    fraud: tuple[Finished, dict[str, list[dict[str, Any]]]], project_root: Path, tmp_path: Path
+) -> None:
+    _, told = fraud
+    alone = shipped_pipeline(project_root, "fraud.yaml", **OPTIONS)
+    del alone["metrics"]
+    run = run_pipeline(tmp_path, alone)
+    assert (run.outcome["events"], run.outcome["results"]) == (EVENTS, 0)
+    assert set(run.outcome["folders"]) == {"rejects", "alerts", "decisions"}
+    assert {alert["id"] for alert in run.alerts} == {alert["id"] for alert in told["alerts"]}

@@ -21,8 +21,12 @@ def spec(**options: object) -> KafkaSourceSpec:
     return KafkaSourceSpec.model_validate({"type": "kafka", "brokers": "a:1,b:2", "topic": "t"} | options)
 
 
-def options(given: KafkaSourceSpec, parallelism: int = 2, partitions: int = 4) -> dict[str, str]:
-    return KafkaSource(given, "group", {"t": partitions}, 30_000, False)._options(parallelism)
+def source_of(given: KafkaSourceSpec, partitions: dict[str, int] | None) -> KafkaSource:
+    return KafkaSource(given, "group", partitions, 30_000, False)
+
+
+def options(given: KafkaSourceSpec) -> dict[str, str]:
+    return source_of(given, {"t": 4})._options()
 
 
 @pytest.mark.parametrize(
@@ -78,9 +82,9 @@ def test_a_partition_that_was_not_read_yet_is_waited_for_whatever_flink_calls_id
     assert all_heard(0)
 
 
-@pytest.mark.parametrize(("parallelism", "partitions", "readers"), [(2, 4, "2"), (4, 3, "3"), (2, 0, "1")])
-def test_there_are_no_readers_without_a_partition(parallelism: int, partitions: int, readers: str) -> None:
-    assert options(spec(), parallelism, partitions)["scan.parallelism"] == readers
+@pytest.mark.parametrize(("parallelism", "partitions", "readers"), [(2, 4, 2), (4, 3, 3), (2, 0, 1)])
+def test_there_are_no_readers_without_a_partition(parallelism: int, partitions: int, readers: int) -> None:
+    assert source_of(spec(), {"t": partitions}).readers(parallelism) == readers
 
 
 def test_a_bounded_source_ends_where_the_topic_ended_when_it_began() -> None:
@@ -123,8 +127,7 @@ def test_equal_partition_numbers_of_two_topics_are_two_partitions() -> None:
 
 
 def test_where_partitions_are_not_known_there_are_as_many_readers_as_workers() -> None:
-    source = KafkaSource(spec(), "group", None, 30_000, False)
-    assert "scan.parallelism" not in source._options(2)
+    assert source_of(spec(), None).readers(3) == 3
 
 
 def test_a_store_of_certificates_that_only_java_reads_costs_the_check_and_not_the_run(tmp_path: Path) -> None:
@@ -137,4 +140,4 @@ def test_a_store_of_certificates_that_only_java_reads_costs_the_check_and_not_th
     told = io.StringIO()
     source = open_source(load_pipeline(file), False, Console(file=told, width=200))
     assert "topics of the source are not checked" in told.getvalue() and "ssl.truststore" in told.getvalue()
-    assert "scan.parallelism" not in source._options(2)
+    assert source.readers(3) == 3

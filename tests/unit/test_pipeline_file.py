@@ -28,7 +28,8 @@ GONE = object()
 WRONG: list[tuple[str, Any, list[str]]] = [
     ("name", GONE, ["name: is missing"]),
     ("name", "my shop", ["name: expected text that matches", "'my shop'"]),
-    ("metrics", [], ["metrics: ", "at least 1"]),
+    ("metrics", [], ["metrics: is missing, and so are rules, decide, enrich and similar"]),
+    ("metrics", GONE, ["metrics: is missing, and so are rules, decide, enrich and similar"]),
     ("paralelism", 2, ["paralelism: unknown key", "did you mean parallelism?"]),
     ("source.glob", "*", ["source.glob: unknown key", "chunk_bytes"]),
     ("source.type", "ftp", ["source: ", "file, simulator", "'ftp'"]),

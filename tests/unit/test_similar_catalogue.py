@@ -130,7 +130,7 @@ def test_an_indexed_catalogue_finds_what_was_changed_since_and_nothing_that_is_g
     assert catalogue.kind in ("ivf", "hnsw") and catalogue.builds == 1
     chance, numbers = random.Random(6), np.random.default_rng(6)
     gone: set[str] = set()
-    for n in range(900):  # fewer changes than make another index due
+    for n in range(700):  # fewer changes than make another index due
         item = chance.choice(sorted(items)) if chance.random() < 0.7 else f"new {n}"
         if chance.random() < 0.4 and item in items:
             vector = items.pop(item)
