@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pyflink.common import Duration, Types, WatermarkStrategy
+from pyflink.common.typeinfo import TypeInformation
 from pyflink.datastream import DataStream, KeyedStream, StreamExecutionEnvironment
 from pyflink.datastream.connectors.number_seq import NumberSequenceSource
+from pyflink.datastream.state import MapStateDescriptor
 from pyflink.table import StreamTableEnvironment
 
 from flink_job import uids
@@ -24,14 +26,9 @@ from operators.rules.keeper_function import (
     KeeperMessages,
     KeeperStart,
 )
-from operators.rules.result_function import ChangingResultFunction, ResultFunction
-from operators.rules.rules_function import (
-    ALERTS,
-    DECISIONS,
-    SPOKEN_TYPE,
-    ChangingRulesFunction,
-    RulesFunction,
-)
+from operators.rules.result_worker import ResultWorker
+from operators.rules.rule_functions import ChangingRules, FixedRules, RuleWorker
+from operators.rules.rules_worker import ALERTS, DECISIONS, SPOKEN_TYPE, RulesWorker
 from state import descriptors
 
 _ALL = "all"
@@ -77,24 +74,37 @@ def rules_graph(
     alerts, decisions = [], None
     if pipeline.features is not None:
         events = keyed(sent.records(RULES_BRANCH))
-        if changes is None:
-            spoken = events.process(RulesFunction(plan), SPOKEN_TYPE)
-        else:
-            connected = events.connect(changes.broadcast(descriptors.RULE_CHANGES))
-            spoken = connected.process(ChangingRulesFunction(plan), SPOKEN_TYPE)
+        spoken = _ruled(events, RulesWorker(plan), changes, descriptors.RULE_CHANGES, SPOKEN_TYPE)
         spoken = spoken.uid(uids.RULES).name("rules")
         alerts.append(lines(spoken, uids.ALERT_LINES, t_env, ALERTS))
         if pipeline.decide is not None:
             decisions = lines(spoken, uids.DECISION_LINES, t_env, DECISIONS)
     if results is not None:
-        if changes is None:
-            on_results = results.process(ResultFunction(plan), Types.STRING())
-        else:
-            connected = results.connect(changes.broadcast(descriptors.RESULT_RULES))
-            on_results = connected.process(ChangingResultFunction(plan), Types.STRING())
+        on_results = _ruled(results, ResultWorker(plan), changes, descriptors.RESULT_RULES, Types.STRING())
         on_results = on_results.uid(uids.RESULT_RULES).name("rules on results")
         alerts.append(texts(on_results, uids.RESULT_ALERTS, t_env))
     return RulesGraph(keeper, alerts[0].union(*alerts[1:]), decisions)
+
+
+def _ruled(
+    stream: KeyedStream,
+    worker: RuleWorker,
+    changes: DataStream | None,
+    in_force: MapStateDescriptor,
+    type_: TypeInformation,
+) -> DataStream:
+    """Return what a worker makes of a stream, by changing rules where there are changes.
+
+    Args:
+        stream: what rules look at, by shard.
+        worker: looks at it.
+        changes: changes of rules.
+        in_force: what the rules in force are kept in, where they change.
+        type_: of what comes out.
+    """
+    if changes is None:
+        return stream.process(FixedRules(worker), type_)
+    return stream.connect(changes.broadcast(in_force)).process(ChangingRules(worker), type_)
 
 
 def _keeper(

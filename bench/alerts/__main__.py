@@ -17,25 +17,17 @@ from threading import Thread
 from typing import Any
 
 import numpy as np
-import yaml
-from rich.console import Console
 
+from bench.alerts.jobs import JOBS, OUTPUTS, start
 from bench.alerts.payments import frauds, producing, send, simulated
-from bench.e2e.rig import PARALLELISM, Stage, fresh_cluster, running_broker
+from bench.e2e.meter import processes
+from bench.e2e.rig import Stage, fresh_cluster, running_broker
 from bench.e2e.workload import create, delete
 from bench.report.tables import Report, arguments
-from flink_job.cluster.rest import FlinkRest
-from flink_job.cluster.submission import submit
-from flink_job.pipeline.reading import load_pipeline
-from flink_job.settings import PYTHON
-from flink_job.sinks.opening import open_sinks
 from flink_job.standalone.cluster import FlinkCluster
 
 GOAL_MS = 100.0
-_OUTPUTS = ("results", "late", "rejects", "alerts", "decisions", "audit")
-_PIPELINE = Path(__file__).resolve().parents[2] / "pipelines" / "fraud_kafka.yaml"
 _DRAIN_S = 5.0
-_STARTS_S = 120.0
 _COLUMNS = (
     "events/s",
     "p50 ms",
@@ -48,6 +40,7 @@ _COLUMNS = (
     "other",
     "twice",
 )
+_PARTS = ("sending to alert", "to the topic", "to the reader")
 
 
 @dataclass(frozen=True)
@@ -55,16 +48,24 @@ class Arrived:
     """What arrived in the measured part of a run.
 
     Attributes:
-        ms: how long each alert was on its way, `(n,) float64`.
+        parts_ms: how long each alert was on its way, from sending the payment to making the alert, from there
+            to writing it, and from there to reading it, `(n, 3) float64`.
+        cores: how many cores the cluster's JVMs and its Python workers had, `(2,) float64`.
         missed: planted frauds without their alert.
         other: alerts of what is no planted fraud.
         twice: alerts that came once more.
     """
 
-    ms: np.ndarray
+    parts_ms: np.ndarray
+    cores: np.ndarray
     missed: int
     other: int
     twice: int
+
+    @property
+    def ms(self) -> np.ndarray:
+        """How long each alert was on its way, `(n,) float64`."""
+        return self.parts_ms.sum(axis=1)
 
 
 def main() -> None:
@@ -72,19 +73,23 @@ def main() -> None:
     options = _arguments().parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     report = Report("How soon alerts arrive: broker, cluster, checkpoints every 5 s", options.json)
-    rows = []
+    rows, parts = [], []
     with tempfile.TemporaryDirectory() as folder, running_broker(Path(folder)) as broker:
         stage = Stage(broker, Path(folder))
         for rate in options.rates:
             runs = []
             for _ in range(options.rounds):
-                found = _measure(stage, rate, options.warm_up, options.seconds)
+                found = _measure(stage, rate, options)
                 runs.append(found)
                 p50, p99, most = np.percentile(found.ms, (50, 99, 100))
                 told = f"{rate:,}/s: p50 {p50:.0f}, p99 {p99:.0f}, max {most:.0f} ms; {len(found.ms)} alerts"
                 print(told, file=sys.stderr, flush=True)
             rows.append(_row(rate, runs))
+            parts.append(_parts(rate, runs))
     report.table("From sending a payment to reading its alert", _COLUMNS, rows)
+    columns = ("events/s", *(f"{part}, {q}" for part in _PARTS for q in ("p50", "p99")), "java", "python")
+    report.table("Where the time goes, in ms, and cores of the cluster", columns, parts)
+    report.note(f"Jobs: {options.jobs} {' '.join(options.overrides)}")
     report.note(f"Medians of {options.rounds} runs, each of {options.seconds} s after {options.warm_up} s.")
     for row in rows:
         report.verdict(f"p99 below {GOAL_MS:g} ms at {row[0]} events/s: {row[2]:.0f} seen", row[2] < GOAL_MS)
@@ -97,48 +102,38 @@ def _arguments() -> Any:
     parser = arguments(__doc__ or "", rounds=5)
     parser.add_argument("--rates", type=int, nargs="+", default=[5_000, 20_000], help="events a second")
     parser.add_argument("--warm-up", type=int, default=100, help="seconds before the measured part")
+    parser.add_argument("--jobs", choices=JOBS, default="one", help="rules and windows in one job, ...")
+    parser.add_argument(
+        "--set", dest="overrides", action="append", default=[], help="KEY=VALUE of a pipeline"
+    )
     parser.add_argument("--seconds", type=int, default=20, help="seconds of the measured part")
     return parser
 
 
-def _measure(stage: Stage, rate: int, warm_up_s: int, seconds: int) -> Arrived:
-    lines = simulated(rate * (warm_up_s + seconds))
-    measured = lines[rate * warm_up_s :]
-    for topic in ("payments", "rules", "verdicts", *(f"payments-{output}" for output in _OUTPUTS)):
+def _measure(stage: Stage, rate: int, options: Any) -> Arrived:
+    lines = simulated(rate * (options.warm_up + options.seconds))
+    measured = lines[rate * options.warm_up :]
+    for topic in ("payments", "rules", "verdicts", *(f"payments-{output}" for output in OUTPUTS)):
         delete(stage.broker, topic)
     for topic in ("payments", "rules", "verdicts"):
         create(stage.broker, topic)
     with fresh_cluster(stage.folder / "flink") as cluster:
-        _start(stage, cluster)
+        start(stage, cluster, options.jobs, options.overrides)
         with _reading(stage) as alerts, producing(stage.broker, "payments") as producer:
-            behind_s = send(lines, rate, producer)
+            behind_s = send(lines[: len(lines) - len(measured)], rate, producer)
+            before = _cpu_seconds(cluster)
+            behind_s = max(behind_s, send(measured, rate, producer))
+            cores = (_cpu_seconds(cluster) - before) / options.seconds
             if behind_s > 1:
                 raise RuntimeError(f"could not send {rate:,} payments a second: {behind_s:.1f} s behind")
             time.sleep(_DRAIN_S)
-        return _arrived(alerts, lines, measured)
+        return _arrived(alerts, lines, measured, cores)
 
 
-def _start(stage: Stage, cluster: FlinkCluster) -> None:
-    """Submit the pipeline that is shipped, with windows of an hour, as its clock runs fast, and wait."""
-    document = yaml.safe_load(_PIPELINE.read_text())
-    document |= {
-        "parallelism": PARALLELISM,
-        "checkpoints": {"every": "5s", "dir": (stage.folder / "flink" / "checkpoints").as_uri()},
-    }
-    document["source"] |= {"brokers": stage.broker.address, "topic": "payments", "stop": "never"}
-    document["event"]["fields"]["sent_ms"] = "double"
-    for metric in document["metrics"]:
-        metric["windows"] = [{"tumbling": "1h"}]
-    path = stage.folder / "pipeline.yaml"
-    path.write_text(yaml.safe_dump(document, sort_keys=False))
-    pipeline = load_pipeline(path, [])
-    open_sinks(pipeline, keep_here=False, console=Console(stderr=True))
-    job = submit(pipeline, path, [], cluster.address, None, {PYTHON: sys.executable})
-    rest, deadline = FlinkRest(f"http://{cluster.address}"), time.monotonic() + _STARTS_S
-    while rest.latest_checkpoint(job) is None:  # then every part of it works
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"the job had no checkpoint within {_STARTS_S:.0f} s")
-        time.sleep(0.5)
+def _cpu_seconds(cluster: FlinkCluster) -> np.ndarray:
+    """Return what the cluster's JVMs and its Python workers have had so far, `(2,) float64`."""
+    java_s, python_s, _ = processes([cluster.job_manager, *cluster.task_managers])
+    return np.array([java_s, python_s])
 
 
 @contextmanager
@@ -156,15 +151,17 @@ def _reading(stage: Stage) -> Iterator[list[str]]:
         thread.join()
 
 
-def _arrived(said: list[str], lines: list[bytes], measured: list[bytes]) -> Arrived:
+def _arrived(said: list[str], lines: list[bytes], measured: list[bytes], cores: np.ndarray) -> Arrived:
     """Hold all alerts against what was planted, and time those of the measured part."""
     planted, timed = frauds(lines), {payment for payment, _ in frauds(measured)}
     alerts = [line.split() for line in said]
-    if not any(payment in timed for _, payment, _ in alerts):
+    parts_ms = np.array([list(map(float, parts)) for *parts, payment, _ in alerts if payment in timed])
+    if not len(parts_ms):
         raise RuntimeError(f"no alert of the measured part arrived; {len(alerts)} before")
-    found = Counter((payment, rule) for _, payment, rule in alerts)
+    found = Counter((payment, rule) for *_, payment, rule in alerts)
     return Arrived(
-        np.array([float(ms) for ms, payment, _ in alerts if payment in timed]),
+        parts_ms,
+        cores,
         len(planted - found.keys()),
         len(found.keys() - planted),
         sum(found.values()) - len(found),
@@ -176,6 +173,11 @@ def _row(rate: int, runs: list[Arrived]) -> tuple[Any, ...]:
     p99s = [float(np.percentile(run.ms, 99)) for run in runs]
     wrong = (sum(getattr(run, name) for run in runs) for name in ("missed", "other", "twice"))
     return (f"{rate:,}", p50, p99, most, min(p99s), max(p99s), sum(len(run.ms) for run in runs), *wrong)
+
+
+def _parts(rate: int, runs: list[Arrived]) -> tuple[Any, ...]:
+    parts = np.median([np.percentile(run.parts_ms, (50, 99), axis=0).T.ravel() for run in runs], axis=0)
+    return (f"{rate:,}", *parts.tolist(), *np.median([run.cores for run in runs], axis=0).tolist())
 
 
 if __name__ == "__main__":

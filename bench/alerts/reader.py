@@ -1,6 +1,7 @@
 """Reads the topic of alerts in a process of its own and tells how long each was on its way.
 
-`python -m bench.alerts.reader BROKERS TOPIC` prints a line an alert: milliseconds, event, rule.
+`python -m bench.alerts.reader BROKERS TOPIC` prints a line an alert: milliseconds from sending the payment to
+making the alert, from there to writing it, from there to reading it; event, rule.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from itertools import pairwise
 
 from kafka import KafkaConsumer, TopicPartition
 
@@ -23,7 +25,9 @@ def main(brokers: str, topic: str) -> None:
     for message in consumer:
         read_ms = time.time() * 1000
         alert = json.loads(message.value)
-        print(f"{read_ms - alert['event']['sent_ms']:.3f} {alert['event_id']} {alert['rule']}", flush=True)
+        at_ms = (alert["event"]["sent_ms"], alert["raised_ms"], message.timestamp, read_ms)
+        parts = " ".join(f"{end - begin:.3f}" for begin, end in pairwise(at_ms))
+        print(parts, alert["event_id"], alert["rule"], flush=True)
 
 
 if __name__ == "__main__":

@@ -46,25 +46,31 @@ class RecordEvents:
 
     def subject(self, row: int) -> bytes:
         """Return what names an event, the same when it comes again: its id, else where it is from."""
-        id_ = self._id(row)
-        return self._record.positions[row] if id_ is None else _encode(id_)
+        id_ = self.id(row)
+        return self.source(row) if id_ is None else _encode(id_)
 
     def values(self, row: int, rule: CompiledRule) -> dict[str, Value]:
         """Return the values of a rule's columns."""
         return self._columns.row(row, rule.columns)
 
-    def origin(self, row: int) -> dict[str, object]:
-        """Return the id of an event, where it has one, and where it is from."""
-        id_ = self._id(row)
-        source = {"source": msgspec.Raw(self._record.positions[row])}
-        return source if id_ is None else {"event_id": id_} | source
+    def id(self, row: int) -> Value:
+        """Return the id of an event, None where it has none."""
+        column = self._features.spec.id
+        return None if column is None else self._columns.values[column][row]
+
+    def source(self, row: int) -> bytes:
+        """Return where an event is from, a JSON object."""
+        return self._record.positions[row]
 
     def about(self, row: int) -> dict[str, object]:
         """Return all that is told of an event."""
+        id_ = self.id(row)
         return {
             "event": self._columns.row(row, self._features.events),
             "features": self._columns.row(row, [column.name for column in self._features.columns]),
-        } | self.origin(row)
+            **({} if id_ is None else {"event_id": id_}),
+            "source": msgspec.Raw(self.source(row)),
+        }
 
     def pending(self, row: int, began_ms: int, within_ms: int) -> Pending:
         """Return an event as a sequence remembers it.
@@ -76,10 +82,6 @@ class RecordEvents:
         """
         told = _encode(self.about(row) | {"event_time_ms": self.times[row]})
         return Pending(began_ms, began_ms + within_ms, self.subject(row), told)
-
-    def _id(self, row: int) -> Value:
-        column = self._features.spec.id
-        return None if column is None else self._columns.values[column][row]
 
 
 class EventAlerts:
@@ -117,8 +119,16 @@ class EventAlerts:
 
     def decision(self, rules: list[CompiledRule], events: RecordEvents, row: int, now_ms: int) -> bytes:
         """Return the answer to an event that rules spoke of, or none did."""
-        subject, key, about = events.subject(row), events.key(row), events.origin(row)
-        return self._writer.decision(rules, subject, key, events.times[row], now_ms, about)
+        subject, key, id_ = events.subject(row), events.key(row), events.id(row)
+        return self._writer.decision(
+            rules,
+            subject,
+            key,
+            events.times[row],
+            now_ms,
+            msgspec.UNSET if id_ is None else id_,
+            events.source(row),
+        )
 
     def _alert(
         self,

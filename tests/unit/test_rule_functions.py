@@ -20,7 +20,8 @@ from operators.rules.keeper_function import (
     KeeperMessages,
     KeeperStart,
 )
-from operators.rules.result_function import ChangingResultFunction
+from operators.rules.result_worker import ResultWorker
+from operators.rules.rule_functions import ChangingRules
 from operators.rules.rule_messages import rule_text
 from operators.rules.rule_spec import Rule
 from operators.side_outputs import REJECTS, TOTALS
@@ -142,7 +143,7 @@ class Results:
     """The operator of rules on results in Flink, and one that goes on from it."""
 
     def __init__(self, *rules: Any, before: Results | None = None) -> None:
-        self.function = ChangingResultFunction(plan_json(*rules))
+        self.function = ChangingRules(ResultWorker(plan_json(*rules)))
         self.context = Context()
         self.called = Called() if before is None else before.called
         if before is not None:

@@ -13,7 +13,8 @@ from rule_job import plan
 from operators.ingest.branches import RULES
 from operators.plan import Plan
 from operators.records import RuleChange, encode
-from operators.rules.rules_function import ALERTS, DECISIONS, ChangingRulesFunction
+from operators.rules.rule_functions import ChangingRules
+from operators.rules.rules_worker import ALERTS, DECISIONS, RulesWorker
 
 LARGE = {"name": "large", "when": "amount > 100", "decide": "review"}
 UNPAID = {"name": "unpaid", "when": "shop = 'order'", "unless": "shop = 'pay'", "within": "1m"}
@@ -30,7 +31,7 @@ class Operator:
         if after is not None:
             self.context.maps = after.context.maps
         self.ingest = Ingested(text, '"json"', Messages(), False, None, False)
-        self.rules = ChangingRulesFunction(text)
+        self.rules = ChangingRules(RulesWorker(text))
         self.ingest.open(self.ingest_context)
         self.rules.open(self.context)
         self.watermark_ms, self.alerts, self.decisions = -(2**63), [], []

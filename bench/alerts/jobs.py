@@ -1,0 +1,74 @@
+"""The jobs of the benchmark: the pipeline that is shipped, whole or in parts."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+
+from bench.e2e.rig import PARALLELISM, Stage
+from flink_job.cluster.rest import FlinkRest
+from flink_job.cluster.submission import submit
+from flink_job.pipeline.reading import load_pipeline
+from flink_job.settings import PYTHON
+from flink_job.sinks.opening import open_sinks
+from flink_job.standalone.cluster import FlinkCluster
+
+OUTPUTS = ("results", "late", "rejects", "alerts", "decisions", "audit")
+JOBS = {"one": ("whole",), "rules": ("rules",), "two": ("rules", "windows")}
+"""What runs side by side on the same topic: rules and windows in one job, rules alone, or each in its own."""
+_PIPELINE = Path(__file__).resolve().parents[2] / "pipelines" / "fraud_kafka.yaml"
+_WITHOUT = {
+    "whole": (),
+    "rules": ("metrics",),
+    "windows": ("rules", "features", "decide", "rule_changes", "feedback", "profile"),
+}
+_SINKS = {
+    "whole": OUTPUTS,
+    "rules": ("rejects", "alerts", "decisions", "audit"),
+    "windows": ("results", "late", "rejects"),
+}
+_STARTS_S = 120.0
+
+
+def start(stage: Stage, cluster: FlinkCluster, jobs: str, overrides: Sequence[str]) -> None:
+    """Submit jobs and wait until every part of them works.
+
+    Args:
+        stage: where.
+        cluster: the cluster.
+        jobs: which, a key of `JOBS`.
+        overrides: what pipeline files are to have otherwise, `KEY=VALUE`.
+    """
+    for part in JOBS[jobs]:
+        path = stage.folder / f"{part}.yaml"
+        path.write_text(yaml.safe_dump(_document(stage, part), sort_keys=False))
+        pipeline = load_pipeline(path, overrides)
+        open_sinks(pipeline, keep_here=False, console=Console(stderr=True))
+        job = submit(pipeline, path, list(overrides), cluster.address, None, {PYTHON: sys.executable})
+        rest, deadline = FlinkRest(f"http://{cluster.address}"), time.monotonic() + _STARTS_S
+        while rest.latest_checkpoint(job) is None:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the job had no checkpoint within {_STARTS_S:.0f} s")
+            time.sleep(0.5)
+
+
+def _document(stage: Stage, part: str) -> dict[str, Any]:
+    """Return the shipped pipeline, or a part of it, with windows of an hour, as its clock runs fast."""
+    document = yaml.safe_load(_PIPELINE.read_text())
+    document |= {
+        "name": f"fraud_{part}",
+        "parallelism": PARALLELISM,
+        "checkpoints": {"every": "5s", "dir": (stage.folder / "flink" / "checkpoints").as_uri()},
+    }
+    document["source"] |= {"brokers": stage.broker.address, "topic": "payments", "stop": "never"}
+    document["event"]["fields"]["sent_ms"] = "double"
+    for metric in document["metrics"]:
+        metric["windows"] = [{"tumbling": "1h"}]
+    document["sinks"] = {output: document["sinks"][output] for output in _SINKS[part]}
+    return {key: value for key, value in document.items() if key not in _WITHOUT[part]}
