@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import time
 from collections import Counter
 from datetime import datetime, timezone
@@ -132,7 +133,7 @@ def test_topics_by_pattern_from_a_time_on_by_the_records_own_time_with_many_even
 def test_messages_of_one_partition_keep_their_order_with_more_workers_than_partitions(
     runs: list[Run], broker: Broker, flink_cluster: FlinkCluster, tmp_path: Path
 ) -> None:
-    """Of events, and of rules: there the last message of a rule holds."""
+    """Of events, and of rules: there the last message of a rule holds. TaskManagers print the decisions."""
     make_topic(broker.address, "numbers", 1)
     make_topic(broker.address, "numbers-rules", 1)
     now_ms, changes = time.time_ns() // 10**6, 200
@@ -147,6 +148,8 @@ def test_messages_of_one_partition_keep_their_order_with_more_workers_than_parti
     given["features"] = {"of": "user", "columns": {"before": {"kind": "previous", "of": "value"}}}
     given["rules"] = [{"name": "jump", "when": "value != before + 1"}]
     given["rule_changes"] = {"topic": "numbers-rules"}
+    given["decide"] = {}
+    given["sinks"]["decisions"] = {"type": "print"}
     for output in ("alerts", "audit"):
         given["sinks"][output] = given["sinks"]["results"] | {"topic": f"numbers-{output}"}
     write_pipeline(tmp_path, given)
@@ -157,6 +160,8 @@ def test_messages_of_one_partition_keep_their_order_with_more_workers_than_parti
     )
     assert sum(result["value"] for result in results) == len(numbers)
     assert alerts == []
+    printed = "".join(path.read_text() for path in flink_cluster.folder.glob("taskmanager-*.out"))
+    assert len(re.findall('"id":"[0-9a-f]{32}".*"decision":"approve"', printed)) == len(numbers)
     versions = {line["source"]["offset"]: line["version"] for line in audit if line["rule"] == "never"}
     assert versions == {offset: offset + 1 for offset in range(changes)}
 
