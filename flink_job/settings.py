@@ -14,8 +14,12 @@ PYTHON = "python.executable"
 CHECKPOINT_FOLDER = "execution.checkpointing.dir"
 _BUNDLE_MS = {"throughput": 200, "latency": 5}
 """How long what arrives at a Python operator is gathered before it is sent to its worker."""
-_INGEST_MS = {"throughput": 200, "latency": 40}
-"""The same for ingest. Each of its batches costs a round trip in every operator behind it."""
+_INGEST_MS = {"throughput": 200, "latency": 15}
+"""The same for ingest. Each of its batches costs a round trip in every operator behind it.
+
+Flink looks every so often whether the time is over since the last bundle was done, so up to twice as long is
+gathered.
+"""
 _BUNDLE_TIME = "python.fn-execution.bundle.time"
 _BUFFER_MS = {"throughput": 100, "latency": 0}
 _BATCHES_PER_BUNDLE = 2

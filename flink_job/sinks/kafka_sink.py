@@ -87,6 +87,8 @@ class KafkaSink:
         else:
             options["sink.delivery-guarantee"] = "exactly-once"
             options["sink.transactional-id-prefix"] = self._transactions
+            # Another name for each transaction costs the broker an entry that it keeps for a week.
+            options["sink.transaction-naming-strategy"] = "pooling"
             defaults = {"transaction.timeout.ms": str(_TRANSACTION_TIMEOUT_MS)}
         if self._key is not MessageKey.NONE:
             options |= {"key.format": "raw", "key.fields": "key", "value.fields-include": "EXCEPT_KEY"}
