@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -43,14 +44,15 @@ def start(stage: Stage, cluster: FlinkCluster, jobs: str, overrides: Sequence[st
         stage: where.
         cluster: the cluster.
         jobs: which, a key of `JOBS`.
-        overrides: what pipeline files are to have otherwise, `KEY=VALUE`.
+        overrides: what pipeline files that have the key are to have otherwise, `KEY=VALUE`.
     """
     for part in JOBS[jobs]:
-        path = stage.folder / f"{part}.yaml"
-        path.write_text(yaml.safe_dump(_document(stage, part), sort_keys=False))
-        pipeline = load_pipeline(path, overrides)
+        path, document = stage.folder / f"{part}.yaml", _document(stage, part)
+        path.write_text(yaml.safe_dump(document, sort_keys=False))
+        own = [override for override in overrides if re.split(r"[.=]", override)[0] in document]
+        pipeline = load_pipeline(path, own)
         open_sinks(pipeline, keep_here=False, console=Console(stderr=True))
-        job = submit(pipeline, path, list(overrides), cluster.address, None, {PYTHON: sys.executable})
+        job = submit(pipeline, path, own, cluster.address, None, {PYTHON: sys.executable})
         rest, deadline = FlinkRest(f"http://{cluster.address}"), time.monotonic() + _STARTS_S
         while rest.latest_checkpoint(job) is None:
             if time.monotonic() > deadline:
