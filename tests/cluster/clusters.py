@@ -37,8 +37,7 @@ def cancel(cluster: FlinkCluster, job: str) -> None:
 def restarts(cluster: FlinkCluster, job: str) -> int:
     """How often a job was restarted, or is about to be, by the failures that it had.
 
-    The metric that says so may stand still for minutes once a TaskManager is gone: Flink asks for none while
-    one that it asked has not answered.
+    The metric that says so was seen to stand still for minutes once a TaskManager was gone.
     """
     address = f"http://{cluster.address}/jobs/{job}/exceptions?maxExceptions=100"
     with urllib.request.urlopen(address) as answer:

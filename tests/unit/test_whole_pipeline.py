@@ -150,3 +150,40 @@ def test_checkpoints_must_be_done_before_a_transaction_ends(tmp_path: Path) -> N
     assert ran.exit_code == 2 and "checkpoints.every: expected at most 5m" in ran.output
     own = "--set=sinks.results.properties={transaction.timeout.ms: '3600000'}"
     assert CliRunner().invoke(main, ["check", str(path), "--set=checkpoints.every=6m", own]).exit_code == 0
+
+
+BARE = """
+name: bare
+source: {type: simulator, scenario: payments, events: 10}
+event: {fields: {user_id: string, amount: double, ts: long}, time: {field: ts, unit: ms}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (
+            "rule_changes: {topic: rules, brokers: 'a:1'}",
+            "rule_changes: needs features or metrics, that rules could be on",
+        ),
+        (
+            "features: {of: user_id}\ndecide: {}\nrules: [{name: r, metric: m, when: value > 1}]",
+            "rules.r.metric: there are no metrics, got 'm'",
+        ),
+        (
+            "features: {of: user_id}\ndecide: {}\nsinks: {late: {type: file, path: late}}",
+            "sinks.late: needs metrics",
+        ),
+    ],
+)
+def test_what_needs_metrics_is_refused_without_any(tmp_path: Path, more: str, told: str) -> None:
+    file = tmp_path / "p.yaml"
+    file.write_text(BARE + more)
+    with pytest.raises(PipelineProblem, match=told):
+        load_pipeline(file)
+
+
+def test_without_metrics_there_are_no_results_and_nothing_is_late(tmp_path: Path) -> None:
+    file = tmp_path / "p.yaml"
+    file.write_text(BARE + "features: {of: user_id}\ndecide: {}")
+    assert load_pipeline(file).outputs() == ("rejects", "alerts", "decisions")
