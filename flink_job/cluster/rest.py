@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
+ENDED = ("FINISHED", "FAILED", "CANCELED")
+"""The states of a job that will not run again."""
 _MAX_QUERY = 3000
 
 
@@ -54,9 +56,13 @@ class FlinkRest:
         return history[0]["stacktrace"] if history else ""
 
     def is_ending(self, job: str) -> bool:
-        """Return whether the job has ended, or parts of it have because their input did."""
+        """Return whether the job has ended, or parts of it have because their input did.
+
+        Parts of a job that fails while it is stopped have ended too, but it will start again.
+        """
         answer = self._get(f"/jobs/{job}")
-        return answer["state"] == "FINISHED" or any(v["status"] == "FINISHED" for v in answer["vertices"])
+        parts = [vertex["status"] for vertex in answer["vertices"]]
+        return answer["state"] == "FINISHED" or (answer["state"] == "RUNNING" and "FINISHED" in parts)
 
     def latest_checkpoint(self, job: str) -> str | None:
         """Return where the newest checkpoint or savepoint of a job is, None where there is none."""

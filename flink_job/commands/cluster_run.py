@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from flink_job.cluster.rest import FlinkRest, FlinkUnreachable
+from flink_job.cluster.rest import ENDED, FlinkRest, FlinkUnreachable
 from flink_job.cluster.submission import submit
 from flink_job.cluster.submitted_job import SubmittedJob, latest_of_cluster, note_submitted
 from flink_job.commands.interrupts import interrupts
@@ -26,6 +26,7 @@ from flink_job.sources.opening import open_source
 
 _SAVEPOINT_TIMEOUT_S = 300
 _AGAIN_S = 1.0
+_LOOK_S = 0.2
 _LOCAL = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -99,15 +100,23 @@ def run_on_cluster(
         if interrupted:
             console.print("stopping with a savepoint; Ctrl-C again to leave the job running")
             folder = settings.get(CHECKPOINT_FOLDER, pipeline.checkpoint_uri()).rstrip("/")
-            savepoint = _stop(rest, job, f"{folder}/savepoints")
-        else:
+            savepoint = stop(rest, job, f"{folder}/savepoints")
+        if savepoint is None:
             submitted.wait()
     counted = {name: int(counters.get(name, 0)) for name in ("events", "rejected", "late", "results")}
     return ClusterRun(job, rest.address, rest.status(job), counted, savepoint)
 
 
-def _stop(rest: FlinkRest, job: str, folder: str) -> str | None:
-    """Stop a job behind a savepoint when all of it runs; return where that is, None where it had ended.
+def stop(rest: FlinkRest, job: str, folder: str) -> str | None:
+    """Stop a job behind a savepoint when all of it runs; return where that is, None where it ended itself.
+
+    A job that fails while it stops is started again by Flink, and stopped then. One whose input is over is
+    left to end.
+
+    Args:
+        rest: the cluster's REST interface.
+        job: the job's id.
+        folder: the URI under which the savepoint is to be.
 
     Raises:
         EnvironmentProblem: where it cannot be stopped within some minutes.
@@ -115,10 +124,13 @@ def _stop(rest: FlinkRest, job: str, folder: str) -> str | None:
     deadline = time.monotonic() + _SAVEPOINT_TIMEOUT_S
     while True:
         try:
-            return rest.stop_with_savepoint(job, folder, _SAVEPOINT_TIMEOUT_S)
+            savepoint = rest.stop_with_savepoint(job, folder, _SAVEPOINT_TIMEOUT_S)
+            while rest.status(job) not in ENDED:
+                time.sleep(_LOOK_S)
+            return savepoint
         except FlinkUnreachable as problem:
             with suppress(FlinkUnreachable):
-                if rest.is_ending(job):
+                if rest.status(job) in ENDED:
                     return None
             if time.monotonic() > deadline:
                 raise EnvironmentProblem(

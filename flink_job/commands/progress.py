@@ -13,11 +13,10 @@ from rich.live import Live
 from rich.text import Text
 
 from flink_job.cluster.embedded_job import EmbeddedJob
-from flink_job.cluster.rest import FlinkGone, FlinkUnreachable
+from flink_job.cluster.rest import ENDED, FlinkGone, FlinkUnreachable
 
 COUNTERS = ("events", "rejected", "late", "results", "open_windows", "watermark_s")
 _EVERY_S = 0.5
-_ENDED = ("FINISHED", "FAILED", "CANCELED")
 
 
 @dataclass
@@ -54,7 +53,7 @@ class Progress:
             made = counters.get("events", 0) - self.counters.get("events", 0)
             self.events_per_s = max(made, 0) / (now - self._looked)
         self._looked, self.counters = now, self.counters | counters
-        return self.state not in _ENDED
+        return self.state not in ENDED
 
     def line(self) -> str:
         """Return one line for the screen."""
