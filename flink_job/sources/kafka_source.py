@@ -169,7 +169,7 @@ class KafkaReader:
             codes, topics = np.zeros(len(numbers), np.int64), [self._topic]
         where = _Messages(codes, list(topics), numbers, offsets.to_numpy())
         names, index = where.partitions()
-        are_heard = bool(all_heard.iloc[-1]) and self._has_heard(names)
+        are_heard = self._has_heard(names) and bool(all_heard.iloc[-1])
         yield (
             len(numbers) - 1,
             SourceBatch(

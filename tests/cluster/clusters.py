@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 from processes import Run, wait_for
 
-from flink_job.cluster.rest import FlinkRest
+from flink_job.cluster.rest import ENDED, FlinkRest
 from flink_job.standalone.cluster import FlinkCluster
 
 
@@ -34,14 +35,19 @@ def cancel(cluster: FlinkCluster, job: str) -> None:
     wait_for(lambda: rest.status(job) == "CANCELED", "the end of a job")
 
 
+def cancel_all(cluster: FlinkCluster) -> None:
+    """End what a cluster still runs, and wait until its slots are free."""
+    for job in _ask(cluster, "/jobs/overview")["jobs"]:
+        if job["state"] not in ENDED:
+            cancel(cluster, job["jid"])
+
+
 def restarts(cluster: FlinkCluster, job: str) -> int:
     """How often a job was restarted, or is about to be, by the failures that it had.
 
     The metric that says so was seen to stand still for minutes once a TaskManager was gone.
     """
-    address = f"http://{cluster.address}/jobs/{job}/exceptions?maxExceptions=100"
-    with urllib.request.urlopen(address) as answer:
-        return len(json.load(answer)["exceptionHistory"]["entries"])
+    return len(_ask(cluster, f"/jobs/{job}/exceptions?maxExceptions=100")["exceptionHistory"]["entries"])
 
 
 def workers(task_manager: int) -> list[int]:
@@ -71,3 +77,8 @@ def busy_task_manager(cluster: FlinkCluster) -> int:
         return next((pid for pid in cluster.task_managers if workers(pid)), None)
 
     return wait_for(found, "a TaskManager with Python workers")
+
+
+def _ask(cluster: FlinkCluster, path: str) -> Any:
+    with urllib.request.urlopen(f"http://{cluster.address}{path}", timeout=10) as answer:
+        return json.load(answer)

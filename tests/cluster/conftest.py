@@ -7,6 +7,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from clusters import cancel_all
 from guarded_broker import GuardedBroker, prepare
 from kafka import KafkaAdminClient
 from processes import Run
@@ -46,13 +47,18 @@ def broker_jars() -> Path:
     return BROKER_JARS
 
 
+@pytest.fixture(scope="session")
+def lasting_broker(broker_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    lasting = Broker(tmp_path_factory.mktemp("broker"), free_port())
+    yield lasting
+    lasting.stop()
+
+
 @pytest.fixture(scope="module")
-def broker(broker_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """A running broker without topics."""
-    started = Broker(tmp_path_factory.mktemp("broker"), free_port())
-    started.start()
-    yield started
-    started.stop()
+def broker(lasting_broker: Broker) -> Broker:
+    """A running broker; other files of tests have their topics in it."""
+    lasting_broker.start()
+    return lasting_broker
 
 
 @pytest.fixture(scope="module")
@@ -73,15 +79,21 @@ def admin(guarded: GuardedBroker) -> Iterator[KafkaAdminClient]:
     client.close()
 
 
-@pytest.fixture(scope="module")
-def flink_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlinkCluster]:
-    """A running cluster of two TaskManagers with two slots each, which serve their metrics."""
-    started = FlinkCluster(
+@pytest.fixture(scope="session")
+def lasting_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlinkCluster]:
+    lasting = FlinkCluster(
         tmp_path_factory.mktemp("flink"), free_port(), task_managers=2, slots=2, prometheus=True
     )
-    started.start()
-    yield started
-    started.stop()
+    yield lasting
+    lasting.stop()
+
+
+@pytest.fixture(scope="module")
+def flink_cluster(lasting_cluster: FlinkCluster) -> Iterator[FlinkCluster]:
+    """A running cluster of two TaskManagers with two slots each, which serve their metrics; without jobs."""
+    lasting_cluster.start()
+    yield lasting_cluster
+    cancel_all(lasting_cluster)
 
 
 @pytest.fixture

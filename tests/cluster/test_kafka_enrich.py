@@ -39,14 +39,14 @@ def test_users_are_new_once_keep_their_order_and_counts_go_on_after_a_savepoint_
         )
         for n, user in enumerate(users)
     ]
-    make_topic(broker.address, "visits", PARTITIONS)
+    make_topic(broker.address, "views", PARTITIONS)
     write_pipeline(tmp_path, pipeline(broker.address))
 
-    send(broker.address, "visits", messages[: EVENTS // 2])
+    send(broker.address, "views", messages[: EVENTS // 2])
     run = start(runs, tmp_path, flink_cluster)
     wait_for(lambda: len(read_committed(broker.address, "enriched")) == EVENTS // 2, "half of the events")
     stop(run)
-    send(broker.address, "visits", messages[EVENTS // 2 :])
+    send(broker.address, "views", messages[EVENTS // 2 :])
     last = start(runs, tmp_path, flink_cluster, "--from", "latest", "--set", "parallelism=1")
     wait_for(lambda: len(read_committed(broker.address, "enriched")) >= EVENTS, "all events")
     stop(last)
@@ -75,10 +75,10 @@ def pipeline(address: str) -> dict[str, object]:
     sinks = {output: {"type": "kafka", "topic": t, "create": True} for output, t in outputs.items()}
     sinks["enriched"] = {"type": "kafka", "topic": "enriched", "create": True, "partitions": PARTITIONS_OUT}
     return {
-        "name": "visits",
+        "name": "views",
         "parallelism": 2,
         "checkpoints": {"every": "1s"},
-        "source": {"type": "kafka", "brokers": address, "topic": "visits"},
+        "source": {"type": "kafka", "brokers": address, "topic": "views"},
         "event": {
             "fields": {"user": "string", "action": "string", "n": "long", "t": "long"},
             "time": {"field": "t", "unit": "ms"},

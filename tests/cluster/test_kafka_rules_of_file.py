@@ -25,12 +25,12 @@ def test_a_changed_file_takes_effect_behind_a_savepoint_and_absent_keys_are_told
     runs: list[Run], broker: Broker, flink_cluster: FlinkCluster, tmp_path: Path
 ) -> None:
     address, begun_ms = broker.address, time.time_ns() // 10**6 // SECOND * SECOND
-    for topic in ("visits", "file-rules"):
+    for topic in ("calls", "file-rules"):
         make_topic(address, topic, 1)
 
     def visit(user: str, second: int, times: int = 1) -> None:
         line = json.dumps({"user": user, "t": begun_ms + second * SECOND}).encode()
-        send(address, "visits", [Message(line)] * times)
+        send(address, "calls", [Message(line)] * times)
 
     with CommittedReader(address, "f-alerts") as alerts, CommittedReader(address, "f-audit") as audit:
         write_pipeline(tmp_path, pipeline(address, "value >= 3"))
@@ -68,17 +68,17 @@ def pipeline(address: str, when: str) -> dict[str, Any]:
         "name": "file-rules",
         "parallelism": 1,
         "checkpoints": {"every": "500ms"},
-        "source": {"type": "kafka", "brokers": address, "topic": "visits"},
+        "source": {"type": "kafka", "brokers": address, "topic": "calls"},
         "event": {
             "fields": {"user": "string", "t": "long"},
             "time": {"field": "t", "unit": "ms"},
             "out_of_orderness": "0s",
             "idle_timeout": "1s",
         },
-        "metrics": [{"name": "visits", "kind": "count", "by": ["user"], "windows": [{"tumbling": "1s"}]}],
+        "metrics": [{"name": "calls", "kind": "count", "by": ["user"], "windows": [{"tumbling": "1s"}]}],
         "rules": [
-            {"name": "busy", "metric": "visits", "when": when},
-            {"name": "gone", "metric": "visits", "absent_for": "10s"},
+            {"name": "busy", "metric": "calls", "when": when},
+            {"name": "gone", "metric": "calls", "absent_for": "10s"},
         ],
         "rule_changes": {"topic": "file-rules"},
         "sinks": {output: {"type": "kafka", "topic": f"f-{output}", "create": True} for output in OUTPUTS},
