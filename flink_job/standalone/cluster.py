@@ -11,7 +11,6 @@ from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from flink_job.machine.flink import flink_home
-from flink_job.machine.orphans import end_orphans
 from flink_job.machine.ports import free_port
 from flink_job.standalone.configuration import (
     cluster_settings,
@@ -107,15 +106,12 @@ class FlinkCluster:
     def start_task_manager(self) -> int:
         """Start one more TaskManager, wait until it offers its slots, and return its process id.
 
-        Python workers of TaskManagers that were killed are ended.
+        It takes the place of one that was killed, if there is one; Python workers of that are ended.
 
         Raises:
             EnvironmentProblem: where it does not come up.
         """
         started = self._launch_task_manager()
-        for daemon in self._daemons.all():
-            if not daemon.is_running():
-                end_orphans(daemon.mark)
         try:
             self._await([started])
         except BaseException:
@@ -144,10 +140,10 @@ class FlinkCluster:
         return self._launch(_JOB_MANAGER, "standalonesession", [], f"http://{self.address}")
 
     def _launch_task_manager(self) -> Daemon:
+        noted = [daemon for daemon in self._daemons.all() if daemon.name.startswith(_TASK_MANAGER)]
+        gone = [daemon for daemon in noted if not daemon.is_running()]
         # Numbers of killed ones are not used again: their logs stay.
-        numbers = [
-            int(daemon.name.rpartition("-")[2]) for daemon in self._daemons.all() if "-" in daemon.name
-        ]
+        numbers = [int(daemon.name.rpartition("-")[2]) for daemon in noted]
         name = f"{_TASK_MANAGER}-{max(numbers, default=0) + 1}"
         options, address = {"taskmanager.resource-id": name}, ""
         if self._prometheus:
@@ -158,7 +154,9 @@ class FlinkCluster:
             options[_REPORTER + "filterLabelValueCharacters"] = "false"
             address = f"http://localhost:{port}/metrics"
         arguments = [word for key, value in options.items() for word in ("-D", f"{key}={value}")]
-        return self._launch(name, "taskexecutor", arguments, address)
+        launched = self._launch(name, "taskexecutor", arguments, address)
+        self._daemons.end(gone[:1])
+        return launched
 
     def _launch(self, name: str, service: str, arguments: list[str], address: str) -> Daemon:
         environment = {
