@@ -32,6 +32,7 @@ from operators.rules.rules_worker import ALERTS, DECISIONS, SPOKEN_TYPE, RulesWo
 from state import descriptors
 
 _ALL = "all"
+_OWN_SLOTS = "rules"
 
 
 @dataclass
@@ -76,6 +77,8 @@ def rules_graph(
         events = keyed(sent.records(RULES_BRANCH))
         spoken = _ruled(events, RulesWorker(plan), changes, descriptors.RULE_CHANGES, SPOKEN_TYPE)
         spoken = spoken.uid(uids.RULES).name("rules")
+        if pipeline.rules_own_slots:
+            spoken = spoken.slot_sharing_group(_OWN_SLOTS)
         alerts.append(lines(spoken, uids.ALERT_LINES, t_env, ALERTS))
         if pipeline.decide is not None:
             decisions = lines(spoken, uids.DECISION_LINES, t_env, DECISIONS)

@@ -12,15 +12,17 @@ if TYPE_CHECKING:
 
 PYTHON = "python.executable"
 CHECKPOINT_FOLDER = "execution.checkpointing.dir"
-_BUNDLE_MS = {"throughput": 200, "latency": 5}
+_BUNDLE_MS = 200
 """How long what arrives at a Python operator is gathered before it is sent to its worker."""
+_BUNDLE_RECORDS = {"throughput": 100_000, "latency": 1}
+"""How much of it at most. One record has all that a worker gets of a batch: it need not wait for another."""
 _INGEST_MS = {"throughput": 200, "latency": 15}
-"""The same for ingest. Each of its batches costs a round trip in every operator behind it.
+"""How long messages are gathered for ingest. Each batch costs a round trip in every operator behind it.
 
 Flink looks every so often whether the time is over since the last bundle was done, so up to twice as long is
 gathered.
 """
-_BUNDLE_TIME = "python.fn-execution.bundle.time"
+_BUNDLE_TIME, _BUNDLE_SIZE = "python.fn-execution.bundle.time", "python.fn-execution.bundle.size"
 _BUFFER_MS = {"throughput": 100, "latency": 0}
 _BATCHES_PER_BUNDLE = 2
 
@@ -49,7 +51,7 @@ def job_settings(pipeline: Pipeline, source: Source) -> dict[str, str]:
         "table.exec.uid.generation": "ALWAYS",
         "table.local-time-zone": "UTC",
         "table.exec.source.idle-timeout": f"{_idle_timeout_ms(pipeline, source)} ms",
-        _BUNDLE_TIME: str(_BUNDLE_MS[pipeline.timing()]),
+        **bundle_settings(pipeline),
     }
     if pipeline.parallelism is not None:
         settings["parallelism.default"] = str(pipeline.parallelism)
@@ -64,21 +66,27 @@ def _idle_timeout_ms(pipeline: Pipeline, source: Source) -> int:
     return 0 if source.bounded and pipeline.rules_change() else pipeline.event.idle_timeout
 
 
+def bundle_settings(pipeline: Pipeline) -> dict[str, str]:
+    """Return how much is gathered for Python operators, ingest apart."""
+    return {_BUNDLE_TIME: str(_BUNDLE_MS), _BUNDLE_SIZE: str(_BUNDLE_RECORDS[pipeline.timing()])}
+
+
 def ingest_settings(pipeline: Pipeline, source: Source) -> dict[str, str]:
     """Return what the table that ingest is made of has otherwise than the job."""
     return {
         "python.fn-execution.arrow.batch.size": str(source.rows_per_batch),
-        "python.fn-execution.bundle.size": str(source.rows_per_batch * _BATCHES_PER_BUNDLE),
+        _BUNDLE_SIZE: str(source.rows_per_batch * _BATCHES_PER_BUNDLE),
         _BUNDLE_TIME: str(_INGEST_MS[pipeline.timing()]),
     }
 
 
-def embedded_settings(rest_port: int, parallelism: int) -> dict[str, str]:
+def embedded_settings(rest_port: int, parallelism: int, slots: int) -> dict[str, str]:
     """Return what an embedded mini-cluster needs besides.
 
     Args:
         rest_port: the port of the web UI, on localhost.
-        parallelism: the default parallelism, and how many slots there are.
+        parallelism: the default parallelism.
+        slots: how many slots there are.
     """
     return {
         "jobmanager.bind-host": "localhost",
@@ -89,7 +97,7 @@ def embedded_settings(rest_port: int, parallelism: int) -> dict[str, str]:
         "rest.port": str(rest_port),
         "rest.bind-port": str(rest_port),
         "parallelism.default": str(parallelism),
-        "taskmanager.numberOfTaskSlots": str(parallelism),
+        "taskmanager.numberOfTaskSlots": str(slots),
         "metrics.fetcher.update-interval": "500",
         # Nobody watches for long here; on a cluster a job is to be there again when what it needs is.
         "restart-strategy.exponential-delay.attempts-before-reset-backoff": "6",

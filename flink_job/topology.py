@@ -18,7 +18,7 @@ from flink_job.pipeline.spec import LATE as LATE_OUTPUT
 from flink_job.pipeline.spec import REJECTS as REJECTS_OUTPUT
 from flink_job.pipeline.spec import SIMILAR as SIMILAR_OUTPUT
 from flink_job.rules_graph import rules_graph
-from flink_job.settings import ingest_settings
+from flink_job.settings import bundle_settings, ingest_settings
 from flink_job.similar_graph import similar_graph
 from flink_job.sinks.sink import Sink
 from flink_job.sources.source import Source
@@ -157,4 +157,8 @@ def _ingest(
     columns = [col(name) for name in table.get_resolved_schema().get_column_names()]
     rows = table.map(ingest(*columns)).alias("watermark_ms", "branches", "shards", "records")
     uids.name_table_operators(t_env, uids.INGEST, numbered=True)
-    return t_env.to_data_stream(rows.where(col("branches").is_not_null))
+    batches = t_env.to_data_stream(rows.where(col("branches").is_not_null))
+    # A table that becomes a stream gives what it was told to the environment, so to all other functions too.
+    for key, value in bundle_settings(pipeline).items():
+        t_env.get_config().set(key, value)
+    return batches

@@ -119,7 +119,9 @@ def start(
 
     with _output_of_children(logs / "java.out"):
         get_gateway()
-    settings = embedded_settings(port, pipeline.parallelism or _PARALLELISM) | job_settings(pipeline, source)
+    parallelism = pipeline.parallelism or _PARALLELISM
+    slots = parallelism * (2 if pipeline.rules_own_slots else 1)
+    settings = embedded_settings(port, parallelism, slots) | job_settings(pipeline, source)
     if pipeline.uses_kafka():
         settings["pipeline.jars"] = connector_jar().as_uri()
     if restore is not None:

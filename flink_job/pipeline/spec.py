@@ -77,6 +77,9 @@ class Pipeline(Plan):
     max_parallelism: int = Field(
         128, ge=1, le=32768, description="Fixed for ever: state is cut into as many."
     )
+    rules_own_slots: bool = Field(
+        False, description="Whether rules on events have slots, and so Python workers, of their own."
+    )
     checkpoints: Checkpoints = Checkpoints()
     source: Annotated[FileSourceSpec | SimulatorSpec | KafkaSourceSpec, Field(discriminator="type")]
     sinks: Sinks = Sinks()
@@ -91,6 +94,8 @@ class Pipeline(Plan):
             raise ValueError("metrics: is missing, and so are rules, decide, enrich and similar")
         if self.parallelism is not None and self.parallelism > self.max_parallelism:
             raise ValueError(f"parallelism: expected at most {self.max_parallelism}, got {self.parallelism}")
+        if self.rules_own_slots and self.features is None:
+            raise ValueError("rules_own_slots: needs features, for rules on events")
         from_kafka = isinstance(self.source, KafkaSourceSpec)
         if self.event.time.kafka_timestamp and not from_kafka:
             raise ValueError("event.time: kafka_timestamp needs a source of type kafka")

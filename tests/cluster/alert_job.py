@@ -56,7 +56,7 @@ def main(folder: Path, count: int, pause_ms: int) -> None:
         return told | ({"metric": "m"} if number % 3 == 0 else {})
 
     port = free_port()
-    settings = embedded_settings(port, 1) | {
+    settings = embedded_settings(port, 1, 1) | {
         "execution.checkpointing.interval": "500 ms",
         "execution.checkpointing.dir": (folder / "checkpoints").as_uri(),
         "state.backend.type": "rocksdb",

@@ -82,6 +82,11 @@ class Run:
         """Return the Python workers, children of the JVM's."""
         return self.processes("beam_boot")
 
+    def worker_ids(self) -> set[str]:
+        """Return what Beam calls the workers; while one starts, two processes may be the same."""
+        words = {word for pid in self.workers() for word in _words(pid).split()}
+        return {word for word in words if word.startswith("--id=")}
+
     def java(self) -> list[int]:
         """Return the JVM."""
         return [pid for pid in self.processes() if _read(pid, "comm").strip() == b"java"]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from cluster_runs import Finished, run_pipeline, shipped_pipeline
+from processes import Run, read_output, wait_for, write_pipeline
 
 from flink_job.simulation.simulation import Simulation, SimulatorSpec
 from flink_job.sinks.file_sink import read_lines
@@ -88,3 +89,23 @@ def test_rules_need_no_metrics(
     assert (run.outcome["events"], run.outcome["results"]) == (EVENTS, 0)
     assert set(run.outcome["folders"]) == {"rejects", "alerts", "decisions"}
     assert {alert["id"] for alert in run.alerts} == {alert["id"] for alert in told["alerts"]}
+
+
+def test_rules_can_have_a_worker_of_their_own(
+    fraud: tuple[Finished, dict[str, list[dict[str, Any]]]],
+    project_root: Path,
+    tmp_path: Path,
+    runs: list[Run],
+) -> None:
+    _, told = fraud
+    apart = shipped_pipeline(project_root, "fraud.yaml", **OPTIONS) | {
+        "parallelism": 1,
+        "rules_own_slots": True,
+    }
+    apart["sinks"] = {"alerts": {"type": "file", "path": "alerts"}}
+    write_pipeline(tmp_path, apart)
+    runs.append(Run(tmp_path, "run", "pipeline.yaml", "--json", "--port", "0"))
+    wait_for(lambda: len(runs[0].worker_ids()) == 2, "two workers", lambda: runs[0].process.poll() is None)
+    assert runs[0].outcome()["events"] == EVENTS
+    raised = {alert["id"] for alert in read_output(tmp_path / "alerts")}
+    assert raised == {alert["id"] for alert in told["alerts"]}

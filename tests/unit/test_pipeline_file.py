@@ -38,6 +38,7 @@ WRONG: list[tuple[str, Any, list[str]]] = [
     ("source.format", "xml", ["source.format", "json", "csv", "'xml'"]),
     ("source.chunk_bytes", "big", ["source.chunk_bytes: ", "integer", "'big'"]),
     ("profile", "fast", ["profile: expected 'throughput' or 'latency', got 'fast'"]),
+    ("rules_own_slots", True, ["rules_own_slots: needs features, for rules on events"]),
     ("parallelism", 0, ["parallelism: ", "greater than or equal to 1", "got 0"]),
     ("parallelism", 200, ["parallelism: expected at most", "128", "200"]),
     ("event.fields.user", "text", ["event.fields.user", "string", "'text'"]),
