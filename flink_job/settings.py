@@ -14,8 +14,6 @@ PYTHON = "python.executable"
 CHECKPOINT_FOLDER = "execution.checkpointing.dir"
 _BUNDLE_MS = 200
 """How long what arrives at a Python operator is gathered before it is sent to its worker."""
-_BUNDLE_RECORDS = {"throughput": 100_000, "latency": 1}
-"""How much of it at most. One record has all that a worker gets of a batch: it need not wait for another."""
 _INGEST_MS = {"throughput": 200, "latency": 15}
 """How long messages are gathered for ingest. Each batch costs a round trip in every operator behind it.
 
@@ -25,6 +23,7 @@ gathered.
 _BUNDLE_TIME, _BUNDLE_SIZE = "python.fn-execution.bundle.time", "python.fn-execution.bundle.size"
 _BUFFER_MS = {"throughput": 100, "latency": 0}
 _BATCHES_PER_BUNDLE = 2
+"""A watermark waits for the bundle that it came into: the more is in one, the later may an event be."""
 
 
 def job_settings(pipeline: Pipeline, source: Source) -> dict[str, str]:
@@ -51,7 +50,7 @@ def job_settings(pipeline: Pipeline, source: Source) -> dict[str, str]:
         "table.exec.uid.generation": "ALWAYS",
         "table.local-time-zone": "UTC",
         "table.exec.source.idle-timeout": f"{_idle_timeout_ms(pipeline, source)} ms",
-        **bundle_settings(pipeline),
+        **bundle_settings(pipeline, source),
     }
     if pipeline.parallelism is not None:
         settings["parallelism.default"] = str(pipeline.parallelism)
@@ -66,9 +65,13 @@ def _idle_timeout_ms(pipeline: Pipeline, source: Source) -> int:
     return 0 if source.bounded and pipeline.rules_change() else pipeline.event.idle_timeout
 
 
-def bundle_settings(pipeline: Pipeline) -> dict[str, str]:
-    """Return how much is gathered for Python operators, ingest apart."""
-    return {_BUNDLE_TIME: str(_BUNDLE_MS), _BUNDLE_SIZE: str(_BUNDLE_RECORDS[pipeline.timing()])}
+def bundle_settings(pipeline: Pipeline, source: Source) -> dict[str, str]:
+    """Return how much is gathered for Python operators, ingest apart.
+
+    For low latency nothing is: a record has all that a worker gets of a batch, and need not wait for another.
+    """
+    most = 1 if pipeline.timing() == "latency" else source.rows_per_batch * _BATCHES_PER_BUNDLE
+    return {_BUNDLE_TIME: str(_BUNDLE_MS), _BUNDLE_SIZE: str(most)}
 
 
 def ingest_settings(pipeline: Pipeline, source: Source) -> dict[str, str]:

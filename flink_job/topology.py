@@ -159,6 +159,6 @@ def _ingest(
     uids.name_table_operators(t_env, uids.INGEST, numbered=True)
     batches = t_env.to_data_stream(rows.where(col("branches").is_not_null))
     # A table that becomes a stream gives what it was told to the environment, so to all other functions too.
-    for key, value in bundle_settings(pipeline).items():
+    for key, value in bundle_settings(pipeline, source).items():
         t_env.get_config().set(key, value)
     return batches

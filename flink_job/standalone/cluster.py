@@ -106,7 +106,7 @@ class FlinkCluster:
     def start_task_manager(self) -> int:
         """Start one more TaskManager, wait until it offers its slots, and return its process id.
 
-        It takes the place of one that was killed, if there is one; Python workers of that are ended.
+        It takes the place of one that was killed, whose Python workers are ended.
 
         Raises:
             EnvironmentProblem: where it does not come up.
@@ -140,9 +140,8 @@ class FlinkCluster:
         return self._launch(_JOB_MANAGER, "standalonesession", [], f"http://{self.address}")
 
     def _launch_task_manager(self) -> Daemon:
-        noted = [daemon for daemon in self._daemons.all() if daemon.name.startswith(_TASK_MANAGER)]
-        gone = [daemon for daemon in noted if not daemon.is_running()]
         # Numbers of killed ones are not used again: their logs stay.
+        noted = [daemon for daemon in self._daemons.all() if daemon.name.startswith(_TASK_MANAGER)]
         numbers = [int(daemon.name.rpartition("-")[2]) for daemon in noted]
         name = f"{_TASK_MANAGER}-{max(numbers, default=0) + 1}"
         options, address = {"taskmanager.resource-id": name}, ""
@@ -154,9 +153,7 @@ class FlinkCluster:
             options[_REPORTER + "filterLabelValueCharacters"] = "false"
             address = f"http://localhost:{port}/metrics"
         arguments = [word for key, value in options.items() for word in ("-D", f"{key}={value}")]
-        launched = self._launch(name, "taskexecutor", arguments, address)
-        self._daemons.end(gone[:1])
-        return launched
+        return self._launch(name, "taskexecutor", arguments, address)
 
     def _launch(self, name: str, service: str, arguments: list[str], address: str) -> Daemon:
         environment = {
@@ -176,7 +173,10 @@ class FlinkCluster:
         return self._daemons.launch(name, command, environment, address, log)
 
     def _await(self, started: list[Daemon]) -> None:
-        """Wait until those of them that are TaskManagers offer their slots, and the JobManager answers."""
+        """Wait until those of them that are TaskManagers offer their slots, and the JobManager answers.
+
+        When as many run as are wanted, those that are gone have been replaced, and what they left is ended.
+        """
         wanted = {daemon.name for daemon in started if daemon.name.startswith(_TASK_MANAGER)}
         slots = int(read_configuration(self.folder / "conf")["taskmanager.numberOfTaskSlots"])
 
@@ -185,6 +185,8 @@ class FlinkCluster:
             return known is not None and wanted <= known
 
         self._daemons.await_answer(ready, started, _START_S)
+        if len(self.task_managers) >= self._wanted:
+            self._daemons.end([daemon for daemon in self._daemons.all() if not daemon.is_running()])
 
     def _registered(self, slots: int) -> set[str] | None:
         """Return the TaskManagers that have registered all slots; None where nobody answers."""
