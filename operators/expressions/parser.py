@@ -68,6 +68,7 @@ NAME: /[^\W\d]\w*/
 %ignore /\s+/
 """
 
+_LONG_MIN: Final = -(2**63)
 _VALUE: Final = "a column, a literal, a function, 'not', '-' or '('"
 _NAMES: Final = {
     "_OR": "'or'",
@@ -148,7 +149,8 @@ class _Build(Transformer):
         return Call(token.lower() + "()", given, _at(token))
 
     def negate(self, token: Token, operand: Node) -> Node:
-        if isinstance(operand, Literal) and operand.type in ("long", "double"):
+        # The smallest long has no opposite: its is null, as with a column that has that value.
+        if isinstance(operand, Literal) and operand.type in ("long", "double") and operand.value != _LONG_MIN:
             return Literal(-operand.value, operand.type, _at(token))  # type: ignore[operator]
         return Call("negate", (operand,), _at(token))
 

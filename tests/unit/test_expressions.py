@@ -84,6 +84,7 @@ def test_a_quotient_is_a_double_and_one_by_zero_is_null() -> None:
         ("a - 1", -BIG, -BIG - 1),
         ("-a", BIG, -BIG),
         ("a = -9223372036854775808", -BIG - 1, True),
+        ("-(-9223372036854775808)", 0, None),
     ],
 )
 def test_a_long_that_does_not_fit_is_null_and_never_wraps(text: str, a: int, value: object) -> None:
