@@ -125,18 +125,25 @@ def stop(rest: FlinkRest, job: str, folder: str) -> str | None:
     while True:
         try:
             savepoint = rest.stop_with_savepoint(job, folder, _SAVEPOINT_TIMEOUT_S)
-            while rest.status(job) not in ENDED:
-                time.sleep(_LOOK_S)
-            return savepoint
         except FlinkUnreachable as problem:
-            with suppress(FlinkUnreachable):
-                if rest.status(job) in ENDED:
-                    return None
+            if _has_ended(rest, job):
+                return None
             if time.monotonic() > deadline:
                 raise EnvironmentProblem(
                     f"job {job} could not be stopped: {problem}", f"it runs on; stop it at {rest.address}"
                 ) from None
             time.sleep(_AGAIN_S)
+        else:
+            while not _has_ended(rest, job) and time.monotonic() <= deadline:
+                time.sleep(_LOOK_S)
+            return savepoint
+
+
+def _has_ended(rest: FlinkRest, job: str) -> bool:
+    """Return whether a job is known to have ended."""
+    with suppress(FlinkUnreachable):
+        return rest.status(job) in ENDED
+    return False
 
 
 def _restore_point(pipeline: Pipeline, go_on: str | None) -> str | None:

@@ -14,7 +14,7 @@ import pytest
 from flink_job.cluster.rest import FlinkRest
 from flink_job.commands import cluster_run
 
-JOB = "a" * 32
+JOB, BUSY = "a" * 32, "no answer"
 FAILED = {"status": {"id": "COMPLETED"}, "operation": {"failure-cause": {"class": "StoppingException"}}}
 STOPPED = {"status": {"id": "COMPLETED"}, "operation": {"location": "file:/saved"}}
 
@@ -32,14 +32,16 @@ def playing(savepoints: list[dict[str, Any]], states: list[str], vertices: list[
             if "/savepoints/" in self.path:
                 self._say(next_of("savepoints"))
             else:
-                self._say({"state": next_of("states"), "vertices": [{"status": each} for each in vertices]})
+                state = next_of("states")
+                answer = {"state": state, "vertices": [{"status": each} for each in vertices]}
+                self._say(answer, 503 if state == BUSY else 200)
 
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
             self._say({"request-id": "1"})
 
-        def _say(self, answer: Any) -> None:
-            self.send_response(200)
+        def _say(self, answer: Any, status: int = 200) -> None:
+            self.send_response(status)
             self.end_headers()
             self.wfile.write(json.dumps(answer).encode())
 
@@ -64,6 +66,11 @@ def test_a_job_that_fails_while_it_stops_is_stopped_when_it_runs_again() -> None
     with playing([FAILED, FAILED, STOPPED], states, ["FINISHED", "CANCELED"]) as rest:
         assert cluster_run.stop(rest, JOB, "file:/saved") == "file:/saved"
         assert rest.status(JOB) == "FINISHED"
+
+
+def test_a_savepoint_is_told_though_nobody_answers_while_the_job_ends() -> None:
+    with playing([STOPPED], [BUSY, "FINISHED"], ["FINISHED"]) as rest:
+        assert cluster_run.stop(rest, JOB, "file:/saved") == "file:/saved"
 
 
 def test_a_job_whose_input_ended_is_left_to_end() -> None:
