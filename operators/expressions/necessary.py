@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import product
 from math import inf, isnan
 
+from operators.expressions.syntax import LONG_MAX, LONG_MIN
 from operators.expressions.types import Typed
 
 MOST_ALTERNATIVES = 16
@@ -21,7 +22,6 @@ Reach = tuple[float, float]
 """The least and the greatest value; of none a range that nothing is in."""
 NOTHING: Reach = (inf, -inf)
 EVERYTHING: Reach = (-inf, inf)
-_LONG_MIN, _LONG_MAX = -(2**63), 2**63 - 1
 _BOUNDED = frozenset(("column", "literal", "to double", "+", "-", "*", "/", "negate", "abs()"))
 
 
@@ -90,7 +90,7 @@ def reach(typed: Typed, columns: Mapping[str, Reach]) -> Reach:
     if any(map(isnan, ends)):
         return EVERYTHING
     if typed.type == "long":  # what is outside is null
-        return max(min(ends), _LONG_MIN), min(max(ends), _LONG_MAX)
+        return max(min(ends), LONG_MIN), min(max(ends), LONG_MAX)
     return float(min(ends)), float(max(ends))
 
 

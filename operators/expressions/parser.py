@@ -8,7 +8,16 @@ from typing import Final
 from lark import Lark, Token, Transformer, UnexpectedInput, v_args
 from lark.exceptions import UnexpectedCharacters, UnexpectedToken
 
-from operators.expressions.syntax import MAX_LENGTH, Call, Column, ExpressionError, Literal, Node, Refusal
+from operators.expressions.syntax import (
+    LONG_MIN,
+    MAX_LENGTH,
+    Call,
+    Column,
+    ExpressionError,
+    Literal,
+    Node,
+    Refusal,
+)
 
 # `and` and `or` take any number of operands so that a long chain is not deep. Comparisons do not chain.
 _GRAMMAR: Final = r"""
@@ -68,7 +77,6 @@ NAME: /[^\W\d]\w*/
 %ignore /\s+/
 """
 
-_LONG_MIN: Final = -(2**63)
 _VALUE: Final = "a column, a literal, a function, 'not', '-' or '('"
 _NAMES: Final = {
     "_OR": "'or'",
@@ -150,7 +158,7 @@ class _Build(Transformer):
 
     def negate(self, token: Token, operand: Node) -> Node:
         # The smallest long has no opposite: its is null, as with a column that has that value.
-        if isinstance(operand, Literal) and operand.type in ("long", "double") and operand.value != _LONG_MIN:
+        if isinstance(operand, Literal) and operand.type in ("long", "double") and operand.value != LONG_MIN:
             return Literal(-operand.value, operand.type, _at(token))  # type: ignore[operator]
         return Call("negate", (operand,), _at(token))
 

@@ -11,6 +11,10 @@ MAX_LENGTH: Final = 10_000
 MAX_DEPTH: Final = 100
 """Levels of nesting; a chain of ``and`` or of ``or`` is one level, however long."""
 
+LONG_MIN: Final = -(2**63)
+LONG_MAX: Final = 2**63 - 1
+"""The longs that there are: 64 bits."""
+
 _EXCERPT: Final = 60
 
 

@@ -7,13 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from operators.expressions.syntax import Call, Column, Literal, Node, Refusal
+from operators.expressions.syntax import LONG_MAX, LONG_MIN, Call, Column, Literal, Node, Refusal
 
 SCALAR_TYPES: Final = ("string", "long", "double", "bool")
 """Types of a column with one value an event; a multi-valued one is of type ``list``."""
-
-_LONG_MIN: Final = -(2**63)
-_LONG_MAX: Final = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -45,7 +42,7 @@ def check(node: Node, columns: Mapping[str, str], constants: Mapping[str, float]
         Refusal: Where a column or function does not exist or types do not fit.
     """
     if isinstance(node, Literal):
-        if node.type == "long" and not _LONG_MIN <= node.value <= _LONG_MAX:  # type: ignore[operator]
+        if node.type == "long" and not LONG_MIN <= node.value <= LONG_MAX:  # type: ignore[operator]
             raise Refusal(node.position, "expected a long of at most 64 bits, or a double such as 1e20")
         return Typed("literal", node.type, value=node.value)
     if isinstance(node, Column):
