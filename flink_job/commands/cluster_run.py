@@ -14,6 +14,7 @@ from rich.console import Console
 from flink_job.cluster.rest import ENDED, FlinkRest, FlinkUnreachable
 from flink_job.cluster.submission import submit
 from flink_job.cluster.submitted_job import SubmittedJob, latest_of_cluster, note_submitted
+from flink_job.commands.committed import commit_reached, ends_to_reach
 from flink_job.commands.interrupts import interrupts
 from flink_job.commands.progress import follow
 from flink_job.machine.environment import EnvironmentProblem
@@ -82,8 +83,9 @@ def run_on_cluster(
         cluster, configuration
     )
     # What a user can mend is told here, in one line, not by the submission's stack trace.
-    open_source(pipeline, go_on is not None, console)
+    source = open_source(pipeline, go_on is not None, console)
     open_sinks(pipeline, False, console)
+    ends = ends_to_reach(source, go_on is not None)
     restore = _restore_point(pipeline, go_on)
     pipeline.run_folder().mkdir(parents=True, exist_ok=True)
     if restore is None:
@@ -103,6 +105,7 @@ def run_on_cluster(
             savepoint = stop(rest, job, f"{folder}/savepoints")
         if savepoint is None:
             submitted.wait()
+            commit_reached(source, ends, console)
     counted = {name: int(counters.get(name, 0)) for name in ("events", "rejected", "late", "results")}
     return ClusterRun(job, rest.address, rest.status(job), counted, savepoint)
 

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from flink_job.cluster.embedded_job import EmbeddedJob, start
 from flink_job.cluster.rest import FlinkUnreachable
+from flink_job.commands.committed import commit_reached, ends_to_reach
 from flink_job.commands.interrupts import interrupts
 from flink_job.commands.progress import follow
 from flink_job.machine.environment import EnvironmentProblem
@@ -88,6 +89,7 @@ def run(
     if restore is None:
         _begin_afresh(pipeline, overwrite)
     sinks = open_sinks(pipeline, True, console)
+    ends = ends_to_reach(source, go_on is not None)
     totals = pipeline.run_folder() / "totals"
     started = time.monotonic()
     with interrupts() as interrupted:
@@ -99,6 +101,7 @@ def run(
         finished, savepoint = _stop(job, pipeline, console) if interrupted else (True, None)
         if finished:
             job.wait()
+            commit_reached(source, ends, console)
     events, rejects = _totals(totals)
     folders = {name: sink.folder for name, sink in sinks.items() if isinstance(sink, FileSink)}
     counted = {name: int(counters.get(name, 0)) for name in ("late", "results")}

@@ -51,8 +51,8 @@ class KafkaSource:
         idle_timeout_ms: int,
         by_record_time: bool,
     ) -> None:
-        self._spec, self._group, self._idle_timeout_ms = spec, group, idle_timeout_ms
-        self._partitions = partitions
+        self.spec, self.group, self.partitions = spec, group, partitions
+        self._idle_timeout_ms = idle_timeout_ms
         self._by_record_time = by_record_time
         self.format = spec.format
         self.bounded = spec.stop == "latest"
@@ -64,9 +64,9 @@ class KafkaSource:
 
         One without any would hold the watermark back until it is idle.
         """
-        if self._partitions is None:
+        if self.partitions is None:
             return parallelism
-        return max(1, min(parallelism, sum(self._partitions.values())))
+        return max(1, min(parallelism, sum(self.partitions.values())))
 
     def table(self, env: StreamExecutionEnvironment, t_env: StreamTableEnvironment) -> Table:
         """Return the table of messages.
@@ -89,9 +89,9 @@ class KafkaSource:
         descriptor = TableDescriptor.for_connector("kafka").schema(schema.build())
         for key, value in self._options().items():
             descriptor = descriptor.option(key, value)
-        if self._partitions is not None and not self.bounded:
+        if self.partitions is not None and not self.bounded:
             readers = env.get_parallelism()
-            self.reader.at_least = sum(number // readers for number in self._partitions.values())
+            self.reader.at_least = sum(number // readers for number in self.partitions.values())
         t_env.create_temporary_table(_TABLE, descriptor.build())
         columns = [
             col("message"),
@@ -101,16 +101,16 @@ class KafkaSource:
         ]
         if self._by_record_time:
             columns.append(col("record_time").cast(_timestamp_type()).alias("record_time"))
-        if self._spec.topic is None:
+        if self.spec.topic is None:
             columns.append(col("topic"))
         return t_env.from_path(_TABLE).select(*columns)
 
     def _options(self) -> dict[str, str]:
-        spec = self._spec
+        spec = self.spec
         options = {
             "format": "raw",
             "properties.bootstrap.servers": spec.brokers,
-            "properties.group.id": self._group,
+            "properties.group.id": self.group,
             "scan.watermark.idle-timeout": f"{self._idle_timeout_ms} ms",
             # At the next tick all that there is may have been read, with nothing behind it to carry the news.
             "scan.watermark.emit.strategy": "on-event",

@@ -66,6 +66,7 @@ def prepare(guarded: GuardedBroker) -> None:
             _permission(topic, "hidden", ACLOperation.READ, "bob"),
             _permission(topic, "unreadable", ACLOperation.DESCRIBE, "alice"),
             _permission(topic, "uncreatable", ACLOperation.DESCRIBE, "alice"),
+            _permission(ResourceType.GROUP, "bobs", ACLOperation.READ, "bob"),
             _permission(ResourceType.CLUSTER, "kafka-cluster", ACLOperation.CREATE, "bob"),
         ]
     )
