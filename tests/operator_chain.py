@@ -146,8 +146,9 @@ class Operators:
         streamed = [entry for entry in plan.similar if isinstance(entry.items, StreamedItems)]
         self.similar = SimilarOnStream(text) if streamed else SimilarFunction(text)
         self.parsers = {entry.name: ItemParser(text, entry.name, entry.name) for entry in streamed}
-        for function in (self.similar, *self.parsers.values()):
-            function.open(self.context)
+        self.similar.open(self.context)
+        for parser in self.parsers.values():
+            parser.open(Context())
         self.items = items if items is not None else BroadcastMap()
         self.answers, self.item_rejects = [], []
         self.watermark_ms, self.now_ms, self.key = -(2**63), 0, ""

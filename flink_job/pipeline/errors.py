@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from flink_job.pipeline.spec import Pipeline
+from operators.own_words import in_own_words
 
 _SHOWN = 60
 _SECRETIVE = ("alerts", "deliver")
@@ -57,7 +58,7 @@ def _message(error: dict[str, Any], path: list[str], here: dict[str, Any]) -> st
         return f"expected {context['expected']}, got {_got(error)}"
     if kind == "string_pattern_mismatch":
         return f"expected text that matches {context['pattern']}, got {_got(error)}"
-    message = error["msg"].replace("Input should be", "expected").replace("Value error, ", "")
+    message = in_own_words(error["msg"])
     return message if kind == "window_type" else f"{message}, got {_got(error)}"
 
 

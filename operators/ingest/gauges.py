@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pyflink.metrics import Counter, MetricGroup
+from pyflink.metrics import MetricGroup
 
 from operators.events.event_time import MIN_TIME_MS
 from operators.records import Envelope
+from operators.reject_counters import RejectCounters
 
 
 class IngestGauges:
@@ -27,10 +28,8 @@ class IngestGauges:
         Args:
             group: the function's metric group.
         """
-        self._group = group
-        self._events, self._rejected = group.counter("events"), group.counter("rejected")
-        self._partials = group.counter("partials")
-        self._by_reason: dict[str, Counter] = {}
+        self._group, self._rejected = group, RejectCounters(group)
+        self._events, self._partials = group.counter("events"), group.counter("partials")
         self._batches, self._ingest_us = group.counter("batches"), group.counter("ingest_us")
         self.watermark_ms = MIN_TIME_MS
         self._batch_events = 0
@@ -45,19 +44,15 @@ class IngestGauges:
 
         Args:
             envelope: what came of it.
-            reasons: how many events were rejected for each reason; there are about a dozen.
+            reasons: how many events were rejected for each reason.
             took_s: how long it took, from payloads to encoded records.
             lag_ms: how far the newest event time so far was behind the wall clock when the batch was taken;
                 None where there was no good event yet.
         """
         self._events.inc(envelope.events)
-        self._rejected.inc(len(envelope.rejects))
         self._partials.inc(len(envelope.records))
         for reason, events in reasons.items():
-            if reason not in self._by_reason:
-                group = self._group.add_group("reason", reason)
-                self._by_reason[reason] = group.counter("rejected_by_reason")
-            self._by_reason[reason].inc(events)
+            self._rejected.count(reason, events)
         self._batches.inc()
         self._ingest_us.inc(int(took_s * 1e6))
         self._batch_events = envelope.events

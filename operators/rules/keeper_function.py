@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
 from pyflink.common import Row, Types
@@ -11,7 +10,7 @@ from pyflink.datastream import KeyedProcessFunction, MapFunction, OutputTag, Run
 from operators.plan import Plan
 from operators.records import RuleChange, encode
 from operators.rules.rule_keeper import Audited, Outputs, RuleKeeper
-from operators.side_outputs import REJECTS, TOTALS
+from operators.side_outputs import SideRejects
 from state import descriptors
 from state.rule_state import RuleState
 
@@ -73,6 +72,7 @@ class KeeperFunction(KeyedProcessFunction):
         plan = Plan.model_validate_json(self._plan_json)
         state = RuleState(runtime_context.get_map_state(descriptors.KEPT_RULES))
         self._keeper = RuleKeeper(plan.rules, plan.readable(), state)
+        self._rejects = SideRejects(runtime_context.get_metrics_group())
 
     def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator:
         """Take one message."""
@@ -87,25 +87,23 @@ class KeeperFunction(KeyedProcessFunction):
                 outputs = self._keeper.on_rule(key, payload, position, now_ms)
             else:
                 outputs = self._keeper.on_verdict(payload, position, now_ms)
-        yield from _emit(outputs)
+        yield from self._emit(outputs)
 
     def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator:
         """Begin, where this is the first that is heard since the job went on; else do nothing."""
         now_ms = ctx.timer_service().current_processing_time()
         self._come_again(ctx, now_ms)
-        yield from _emit(self._keeper.begin(now_ms))
+        yield from self._emit(self._keeper.begin(now_ms))
 
     def _come_again(self, ctx: KeyedProcessFunction.Context, now_ms: int) -> None:
         again_ms = (now_ms // _LOOK_EVERY_MS + 1) * _LOOK_EVERY_MS
         ctx.timer_service().register_processing_time_timer(again_ms)
 
-
-def _emit(outputs: Outputs) -> Iterator:
-    for output in outputs:
-        if isinstance(output, RuleChange):
-            yield encode(output)
-        elif isinstance(output, Audited):
-            yield AUDIT, output.text.decode()
-        else:
-            yield REJECTS, output.text.decode()
-            yield TOTALS, json.dumps({"events": 0, "rejects": {output.reason: 1}})
+    def _emit(self, outputs: Outputs) -> Iterator:
+        for output in outputs:
+            if isinstance(output, RuleChange):
+                yield encode(output)
+            elif isinstance(output, Audited):
+                yield AUDIT, output.text.decode()
+            else:
+                yield from self._rejects.outputs(output.reason, output.text.decode())

@@ -9,6 +9,7 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from operators.ingest.source_batch import Position, payload_fields
+from operators.own_words import in_own_words
 from operators.rules.rule_spec import Rule
 
 BAD_RULE, BAD_VERDICT, UNKNOWN_RULE = "bad_rule", "bad_verdict", "unknown_rule"
@@ -141,5 +142,4 @@ def _told(problem: ValidationError, model: type[BaseModel]) -> str:
         return f"{begin}unknown key{allowed}"
     if error["type"] == "missing":
         return f"{begin}is missing"
-    message = error["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
-    return begin + message
+    return begin + in_own_words(error["msg"])

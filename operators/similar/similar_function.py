@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Iterator
 
 from pyflink.common import Row, Types
@@ -17,7 +15,7 @@ from pyflink.datastream import (
 from operators.plan import Plan
 from operators.records import ItemRecord, decode_item, decode_similar, encode
 from operators.shard_keys import stream_of
-from operators.side_outputs import REJECTS, TOTALS
+from operators.side_outputs import SideRejects
 from operators.similar.answerer import Answerer
 from operators.similar.gauges import SimilarGauges
 from operators.similar.item_lines import BadItem, ItemReader, read_files, reject
@@ -121,6 +119,7 @@ class ItemParser(ProcessFunction):
     def open(self, runtime_context: RuntimeContext) -> None:
         """Make the reader."""
         self._reader = ItemReader(_answerers(self._plan_json)[self._name])
+        self._rejects = SideRejects(runtime_context.get_metrics_group())
 
     def process_element(self, value: Row, ctx: ProcessFunction.Context) -> Iterator:
         """Check one message."""
@@ -129,8 +128,8 @@ class ItemParser(ProcessFunction):
             change = self._reader.read(payload, key)
         except BadItem as bad:
             position = {"topic": self._topic, "partition": partition, "offset": offset}
-            yield REJECTS, reject(self._name, bad, payload, position).decode()
-            yield TOTALS, json.dumps({"events": 0, "rejects": {bad.reason: 1}})
+            text = reject(self._name, bad, payload, position).decode()
+            yield from self._rejects.outputs(bad.reason, text)
             return
         vector = None if change.vector is None else write_vector(change.vector)
         yield encode(ItemRecord(self._name, change.item, vector))
@@ -149,16 +148,18 @@ class ItemFileCheck(ProcessFunction):
         """Keep what is shipped to the workers."""
         self._plan_json = plan_json
 
+    def open(self, runtime_context: RuntimeContext) -> None:
+        """Register what is counted."""
+        self._rejects = SideRejects(runtime_context.get_metrics_group())
+
     def process_element(self, value: int, ctx: ProcessFunction.Context) -> Iterator:
         """Read the files of one entry."""
         answerers = _answerers(self._plan_json).values()
         answerer = [one for one in answerers if isinstance(one.spec.items, FileItems)][value]
-        reasons: Counter[str] = Counter()
         for line, position, outcome in read_files(answerer.spec.items, ItemReader(answerer)):
             if isinstance(outcome, BadItem):
-                reasons[outcome.reason] += 1
-                yield REJECTS, reject(answerer.spec.name, outcome, line, position).decode()
-        yield TOTALS, json.dumps({"events": 0, "rejects": reasons})
+                text = reject(answerer.spec.name, outcome, line, position).decode()
+                yield from self._rejects.outputs(outcome.reason, text)
 
 
 class _Answering:

@@ -136,6 +136,7 @@ def test_messages_are_told_with_the_topic_they_are_from() -> None:
         >= {"reason": "bad_rule", "payload": "{", "topic": "my-rules", "partition": 3, "offset": 8}.items()
     )
     assert keeper.sides[2][1] == {"events": 0, "rejects": {"bad_rule": 1}}
+    assert keeper.context.group.read() == {"rejected": 1, "reason=bad_rule/rejected_by_reason": 1}
     assert keeper.sides[3][1]["source"] == {"topic": "said", "partition": 0, "offset": 1}
 
 

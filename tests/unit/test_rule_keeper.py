@@ -170,7 +170,7 @@ def test_a_rule_that_cannot_be_used_is_a_reject_that_says_why(
         (b"?", "bad_verdict", "expected a JSON object"),
         (None, "bad_verdict", "expected a JSON object"),
         ({"rule": "large", "verdict": "fraud"}, "bad_verdict", "alert: is missing"),
-        ({"rule": "large", "alert": "", "verdict": "fraud"}, "bad_verdict", "alert: "),
+        ({"rule": "large", "alert": "", "verdict": "fraud"}, "bad_verdict", "alert: expected text with at"),
         ({"rule": "large", "alert": "a", "verdict": "maybe"}, "bad_verdict", "verdict: expected 'fraud' or"),
         ({"rule": "large", "alert": 3, "verdict": "fraud"}, "bad_verdict", "alert: "),
         ({"rule": "nope", "alert": "a", "verdict": "fraud"}, "unknown_rule", "rule: "),

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from operator_chain import Context
 from similar_entries import answerer, entry, plan, unit
 
 from operators.plan import Plan
@@ -177,11 +178,19 @@ def test_lines_of_files_that_cannot_be_used_are_told_once_for_all_workers(tmp_pa
         entry(items={"type": "kafka"}), entry(name="other", items={"type": "file", "path": str(path)})
     )
     check = ItemFileCheck(Plan.model_validate(given).model_dump_json(exclude_unset=True))
-    *rejects, totals = [json.loads(text) for _, text in check.process_element(0, None)]
+    context = Context()
+    check.open(context)
+    told = [json.loads(text) for _, text in check.process_element(0, None)]
+    rejects, totals = told[::2], told[1::2]
     assert [(r["reason"], r["answer"], r["line"]) for r in rejects] == [
         ("bad_vector", "other", 2), ("bad_item", "other", 3)
     ]  # fmt: skip
-    assert totals == {"events": 0, "rejects": {"bad_vector": 1, "bad_item": 1}}
+    assert totals == [{"events": 0, "rejects": {reason: 1}} for reason in ("bad_vector", "bad_item")]
+    assert context.group.read() == {
+        "rejected": 2,
+        "reason=bad_vector/rejected_by_reason": 1,
+        "reason=bad_item/rejected_by_reason": 1,
+    }
 
 
 def test_a_vector_of_zeros_has_no_direction() -> None:
