@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import math
 import random
 from base64 import b64decode
@@ -15,7 +14,6 @@ from datasketches import frequent_strings_sketch
 from engine import Engine, latest, spans
 from pydantic import ValidationError
 
-from operators.metrics import trending
 from operators.metrics.kind import Before
 from operators.metrics.trending import Trending, burst_score
 from operators.shard_keys import shard_key
@@ -328,10 +326,6 @@ def test_the_score_is_the_printed_formula_and_zero_where_the_rates_are_the_same(
     assert burst_score(7, 84, 5 * MINUTE, HOUR) == burst_score(0, 0, 5, 60) == 0.0
     assert burst_score(7, 77, 5 * MINUTE, 55 * MINUTE) == 0.0
     assert burst_score(0, 12, 5, 60) < 0
-
-
-def test_the_scores_in_the_documentation_are_true() -> None:
-    assert doctest.testmod(trending) == doctest.TestResults(failed=0, attempted=2)
 
 
 def test_the_score_rises_with_the_count_and_falls_with_the_count_before() -> None:
