@@ -1,6 +1,6 @@
 """What rules cost on one core: features of the past, ten rules beside a thousand, large and small records.
 
-    python bench/rules.py [--json] [--rounds 7] [--cards 20000]
+    python bench/rules.py [--json] [--rounds 15] [--cards 20000]
 
 Events are card payments of `--cards` cards; there are five features: a count and a sum of an hour, different
 shops of a day, deviations of the amount, and whether it is the card's first. Records are as ingest makes
@@ -8,7 +8,8 @@ them, encoded; what is timed is the part of the operator, from bytes to alerts, 
 by dicts. Records of 2,000 events are what a job meets that catches up, those of 20 what it meets in time.
 Rules have thresholds on amounts, on features, on both with lists of shops, and, one in twenty, on differences
 and quotients. One in a hundred has a function, so that nothing tells beforehand that it holds for no event.
-Goal: with a thousand rules half the events a second of ten, or more; at most 8 us an event for five features.
+Goal: with a thousand rules half the events a second of ten, or more, by the medians; at most 8 us an event
+for five features.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ FIELDS = {"card": "string", "amount": "double", "shop": "string", "country": "st
 
 def main() -> None:
     """Run every measurement."""
-    parser = arguments(__doc__ or "", rounds=7)
+    parser = arguments(__doc__ or "", rounds=15)
     parser.add_argument("--cards", type=int, default=20_000, help="how many cards (default 20,000)")
     options = parser.parse_args()
     pin_to_one_core()
@@ -59,7 +60,8 @@ def main() -> None:
         result = race(contenders, rounds(options.rounds + 1, options.cards, size, contenders))
         report.race(f"Records of {size:,} events", result, "event", TEN)
         tell(report, runners[THOUSAND])
-        share = result[TEN].best_ns / result[THOUSAND].best_ns
+        # No two rounds have the same events, and the best one has the fewest alerts to write.
+        share = result[TEN].median_ns / result[THOUSAND].median_ns
         text = f"records of {size:,}: a thousand rules at {HALF:.0%} of the events a second of ten or more"
         report.verdict(f"{text}, {share:.0%} seen", share >= HALF)
     taken_us = result[NONE].best_ns / 1000

@@ -15,7 +15,6 @@ from operators.rules.gauges import RulesGauges
 from operators.rules.rule_functions import RuleWorker
 from operators.rules.rules_runner import Alert, Outputs, RulesRunner
 from operators.windows.silence import Silence
-from operators.worker import settle
 from state import descriptors
 from state.clock_state import ClockState
 from state.history_state import HistoryState
@@ -44,7 +43,6 @@ class RulesWorker(RuleWorker):
             Silence(event.idle_timeout if event.on_idle == "advance" else None, event.out_of_orderness),
         )
         self._gauges = RulesGauges(runtime_context.get_metrics_group(), self._runner)
-        settle()
 
     def take(self, value: bytes, ctx: Any) -> Iterator:
         """Take the events of one record."""
