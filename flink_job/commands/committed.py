@@ -24,9 +24,8 @@ def ends_to_reach(source: Source, go_on: bool) -> Offsets:
     """
     if go_on or not isinstance(source, KafkaSource) or not source.bounded or source.partitions is None:
         return {}
-    if source.spec.properties.get(_COMMITS) == "false":
-        return {}
-    return ends(source.spec, source.partitions)
+    commits = source.spec.properties.get(_COMMITS, "true").lower() == "true"  # as Java reads it
+    return ends(source.spec, source.partitions) if commits else {}
 
 
 def commit_reached(source: Source, reached: Offsets, console: Console) -> None:

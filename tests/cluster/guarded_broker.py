@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from certificates import localhost_pem
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
@@ -16,6 +17,7 @@ from kafka.admin import (
 )
 
 from flink_job.machine.ports import free_port
+from flink_job.sources.kafka_spec import KafkaSourceSpec
 from flink_job.standalone.broker import Broker
 
 PEM = localhost_pem()
@@ -82,6 +84,11 @@ def login(user: str, password: str, mechanism: str = "PLAIN") -> dict[str, str]:
         "sasl.mechanism": mechanism,
         "sasl.jaas.config": f'{LOGINS}.{module} required username="{user}" password="{password}";',
     }
+
+
+def source(brokers: str, **keys: Any) -> KafkaSourceSpec:
+    """Return what a pipeline file says of a source."""
+    return KafkaSourceSpec(type="kafka", brokers=brokers, **keys)
 
 
 def messages(address: str, topic: str) -> dict[int, list[bytes]]:

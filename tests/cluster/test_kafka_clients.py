@@ -5,19 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from guarded_broker import PEM, GuardedBroker, login
+from guarded_broker import PEM, GuardedBroker, login, source
 from kafka import KafkaAdminClient, KafkaConsumer
 from processes import wait_for
 
 from flink_job.kafka_clients import connection
 from flink_job.kafka_clients.topics import BrokerProblem, TopicProblem, partitions_of_source
-from flink_job.sources.kafka_spec import KafkaSourceSpec
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
-
-
-def source(brokers: str, **keys: Any) -> KafkaSourceSpec:
-    return KafkaSourceSpec(type="kafka", brokers=brokers, **keys)
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
-from guarded_broker import GuardedBroker, login
+from guarded_broker import GuardedBroker, login, source
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.structs import OffsetAndMetadata
 from processes import Run, wait_for, write_pipeline
@@ -16,13 +15,9 @@ from topics import Message, make_topic, send
 
 from flink_job.kafka_clients.group_offsets import commit_at_least, ends
 from flink_job.kafka_clients.problem import KafkaProblem
-from flink_job.sources.kafka_spec import KafkaSourceSpec
+from flink_job.standalone.cluster import FlinkCluster
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
-
-
-def source(brokers: str, **keys: Any) -> KafkaSourceSpec:
-    return KafkaSourceSpec(type="kafka", brokers=brokers, **keys)
 
 
 def committed(address: str, group: str, topic: str, partitions: int) -> list[int | None]:
@@ -77,16 +72,20 @@ def test_a_group_in_use_is_left_alone(guarded: GuardedBroker, admin: KafkaAdminC
             commit_at_least(source(guarded.address, topic="used"), "users", {TopicPartition("used", 0): 1})
 
 
-@pytest.mark.parametrize(("group", "told"), [("all", False), ("bobs", True)])
+@pytest.mark.parametrize(
+    ("group", "where", "told"), [("all", "here", False), ("bobs", "here", True), ("bobs", "cluster", True)]
+)
 def test_a_run_says_where_it_does_not_know_that_its_group_is_up_to_date(
     guarded: GuardedBroker,
     admin: KafkaAdminClient,
+    flink_cluster: FlinkCluster,
     runs: list[Run],
     tmp_path: Path,
     group: str,
+    where: str,
     told: bool,
 ) -> None:
-    topic = f"run-{group[0]}"
+    topic = f"run-of-{group}-{where}"
     make_topic(guarded.address, topic, 2)
     event = json.dumps({"user": "u", "t": time.time_ns() // 10**6}).encode()
     send(guarded.address, topic, [Message(event, i % 2) for i in range(30)])
@@ -106,7 +105,8 @@ def test_a_run_says_where_it_does_not_know_that_its_group_is_up_to_date(
             "metrics": [{"name": "n", "kind": "count", "windows": [{"tumbling": "1d"}]}],
         },
     )
-    run = Run(tmp_path, "run", "pipeline.yaml", "--json", "--port", "0")
+    options = ("--port", "0") if where == "here" else ("--cluster", flink_cluster.address)
+    run = Run(tmp_path, "run", "pipeline.yaml", "--json", *options)
     runs.append(run)
 
     assert run.wait() == 0, run.err

@@ -11,6 +11,8 @@ import pytest
 from pydantic import ValidationError
 from rich.console import Console
 
+from flink_job.commands.committed import ends_to_reach
+from flink_job.kafka_clients.problem import KafkaProblem
 from flink_job.pipeline.reading import load_pipeline
 from flink_job.sources.kafka_source import KafkaReader, KafkaSource
 from flink_job.sources.kafka_spec import KafkaSourceSpec
@@ -145,3 +147,21 @@ def test_a_store_of_certificates_that_only_java_reads_costs_the_check_and_not_th
     source = open_source(load_pipeline(file), False, Console(file=told, width=200))
     assert "topics of the source are not checked" in told.getvalue() and "ssl.truststore" in told.getvalue()
     assert source.readers(3) == 3
+
+
+def test_offsets_are_committed_only_where_all_of_a_topic_is_read_and_the_group_may_be_touched() -> None:
+    def asks(
+        go_on: bool = False, known: bool = True, stop: str = "latest", commits: str | None = None
+    ) -> bool:
+        """Whether the brokers are asked where the topic ends; there are none."""
+        properties = {} if commits is None else {"commit.offsets.on.checkpoint": commits}
+        given = spec(brokers="127.0.0.1:1", stop=stop, properties=properties)
+        try:
+            assert ends_to_reach(source_of(given, {"t": 4} if known else None), go_on) == {}
+        except KafkaProblem:
+            return True
+        return False
+
+    assert asks() and asks(commits="true") and asks(commits="TRUE")
+    assert not (asks(go_on=True) or asks(known=False) or asks(stop="never"))
+    assert not (asks(commits="false") or asks(commits="False"))
