@@ -316,17 +316,17 @@ def _run(
 ) -> Any:
     """Run a pipeline; a failed job ends the process with its reason.
 
-    Where the Java process is lost, `again` are the arguments with which `run` goes on by itself.
+    Where the embedded cluster is lost, `again` are the arguments with which `run` goes on by itself.
     """
-    from flink_job.cluster.embedded_job import JavaGone, JobFailed
+    from flink_job.cluster.embedded_job import ClusterLost, JobFailed
     from flink_job.commands.revival import revive
     from flink_job.commands.run import run as run_pipeline
 
     try:
         return run_pipeline(pipeline, console, go_on, port, overwrite)
     except JobFailed as problem:
-        if isinstance(problem, JavaGone) and again is not None:
-            revive(pipeline, again)
+        if isinstance(problem, ClusterLost) and again is not None:
+            revive(pipeline, problem.reason, again)
         _end_failed(pipeline, problem.reason, problem.log)
 
 

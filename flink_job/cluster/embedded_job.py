@@ -8,11 +8,11 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flink_job.cluster.failures import JobFailed, reason_of, trouble_of
+from flink_job.cluster.failures import JobFailed, Trouble, reason_of, trouble_of
 from flink_job.cluster.rest import FlinkRest
 from flink_job.connector import connector_jar
 from flink_job.machine.environment import export_java
@@ -28,13 +28,15 @@ if TYPE_CHECKING:
 
 _ROOT = Path(__file__).resolve().parents[2]
 _PARALLELISM = 2
+_WITHOUT_TASK_MANAGER_S = 10
+"""Longer than one takes to be known, and than a failure's reason does."""
 
 
-class JavaGone(JobFailed):
-    """The Java process died under the job; its checkpoints are whole."""
+class ClusterLost(JobFailed):
+    """The embedded cluster died under the job; its checkpoints are whole."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class EmbeddedJob:
     """A job that was started.
 
@@ -51,12 +53,13 @@ class EmbeddedJob:
     id: str
     log: Path
     mark: str
+    _task_manager_seen_s: float = field(default_factory=time.monotonic)
 
     def wait(self) -> None:
         """Wait for the end.
 
         Raises:
-            JavaGone: where the Java process died.
+            ClusterLost: where the Java process died.
             JobFailed: where the job did not finish.
         """
         from py4j.protocol import Py4JError, Py4JJavaError
@@ -65,20 +68,30 @@ class EmbeddedJob:
             self.client.get_job_execution_result().result()
         except Exception as problem:  # PyFlink raises what it makes of the Java exception
             if isinstance(problem, Py4JError) and not isinstance(problem, Py4JJavaError):
-                end_orphans(self.mark)
-                raise JavaGone(
-                    "the Java process is gone: it was killed or crashed, or the machine is out of memory",
-                    self.log,
+                raise self._lost(
+                    "the Java process is gone: it was killed or crashed, or the machine is out of memory"
                 ) from None
             raise JobFailed(reason_of(str(problem)), self.log) from None
 
-    def trouble(self) -> str:
-        """Return in one line why the job restarts, empty where it never did.
+    def trouble(self) -> Trouble | None:
+        """Return why the job restarted last, None where it never did.
 
         Raises:
+            ClusterLost: where the TaskManager died, so that the job would wait for slots for ever.
             JobFailed: where another attempt would fail in the same way, because the source cannot be read.
         """
-        return trouble_of(self.rest, self.id, self.log)
+        trouble = trouble_of(self.rest, self.id, self.log)
+        now = time.monotonic()
+        if self.rest.task_managers():
+            self._task_manager_seen_s = now
+        elif now - self._task_manager_seen_s > _WITHOUT_TASK_MANAGER_S:
+            raise self._lost("Flink's TaskManager is gone: it ended after an error it could not contain")
+        return trouble
+
+    def _lost(self, reason: str) -> ClusterLost:
+        """End what is left of the cluster."""
+        end_orphans(self.mark)
+        return ClusterLost(reason, self.log)
 
 
 def start(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from flink_job.cluster.rest import FlinkRest
@@ -24,6 +25,7 @@ _FOR_EVER = (
 )
 """Names of errors that another attempt will meet again."""
 _NO_ROOM = "NoResourceAvailableException"
+_WORKER_GONE = "StatusRuntimeException: CANCELLED: "
 _TELLING = frozenset(problem.__qualname__ for problem in _UNREADABLE)
 
 
@@ -40,8 +42,21 @@ class JobFailed(Exception):
         self.reason, self.log = reason, log
 
 
-def trouble_of(rest: FlinkRest, job: str, log: Path) -> str:
-    """Return in one line why a job restarts, empty where it never did.
+@dataclass(frozen=True)
+class Trouble:
+    """Why a job restarts.
+
+    Attributes:
+        at_ms: when it failed.
+        reason: one line.
+    """
+
+    at_ms: int
+    reason: str
+
+
+def trouble_of(rest: FlinkRest, job: str, log: Path) -> Trouble | None:
+    """Return why a job restarted last, None where it never did.
 
     Args:
         rest: the cluster's REST interface.
@@ -51,11 +66,13 @@ def trouble_of(rest: FlinkRest, job: str, log: Path) -> str:
     Raises:
         JobFailed: where another attempt would fail in the same way; the job is cancelled then.
     """
-    trace = rest.root_cause(job)
-    if any(name in trace for name in _FOR_EVER):
+    failure = rest.last_failure(job)
+    if failure is None:
+        return None
+    if any(name in failure.trace for name in _FOR_EVER):
         rest.cancel(job)
-        raise JobFailed(reason_of(trace), log)
-    return reason_of(trace) if trace else ""
+        raise JobFailed(reason_of(failure.trace), log)
+    return Trouble(failure.at_ms, reason_of(failure.trace))
 
 
 def reason_of(trace: str) -> str:
@@ -71,6 +88,8 @@ def reason_of(trace: str) -> str:
         if named := _NAMED_ERROR.match(line):
             name, said = named[1], named[2] or ""
             return said if name in _TELLING else f"{name}: {said}".removesuffix(": ")
+    if _WORKER_GONE in trace:
+        return "a Python worker is gone: it was killed or crashed, or the machine is out of memory"
     lines = [line.strip() for line in trace.splitlines() if line.strip()]
     causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
     return (causes or lines or ["no reason given"])[-1 if causes else 0]

@@ -7,6 +7,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
@@ -21,6 +22,19 @@ class FlinkUnreachable(Exception):
 
 class FlinkGone(FlinkUnreachable):
     """Nothing listens at the REST address any more."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A failure of a job.
+
+    Attributes:
+        at_ms: when it was, by the cluster's clock in milliseconds since 1970.
+        trace: the stack trace.
+    """
+
+    at_ms: int
+    trace: str
 
 
 class FlinkRest:
@@ -50,10 +64,14 @@ class FlinkRest:
                     totals[name] = totals.get(name, 0) + amount
         return totals
 
-    def root_cause(self, job: str) -> str:
-        """Return the stack trace of the job's failure, empty where there is none."""
+    def task_managers(self) -> int:
+        """Return how many TaskManagers the cluster has."""
+        return self._get("/overview")["taskmanagers"]
+
+    def last_failure(self, job: str) -> Failure | None:
+        """Return the job's newest failure, None where it never failed. It may be known some seconds late."""
         history = self._get(f"/jobs/{job}/exceptions").get("exceptionHistory", {}).get("entries", [])
-        return history[0]["stacktrace"] if history else ""
+        return Failure(history[0]["timestamp"], history[0]["stacktrace"]) if history else None
 
     def is_ending(self, job: str) -> bool:
         """Return whether the job has ended, or parts of it have because their input did.

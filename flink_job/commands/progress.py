@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.text import Text
 
 from flink_job.cluster.embedded_job import EmbeddedJob
+from flink_job.cluster.failures import Trouble
 from flink_job.cluster.rest import ENDED, FlinkGone, FlinkUnreachable
 
 COUNTERS = ("events", "rejected", "late", "results", "open_windows", "watermark_s")
@@ -28,14 +29,14 @@ class Progress:
         counters: the last value of each counter.
         events_per_s: the rate over the last look.
         started: when it was started, by the monotonic clock in seconds.
-        trouble: why it restarts, while it does.
+        trouble: why it restarted last.
     """
 
     state: str = "STARTING"
     counters: dict[str, float] = field(default_factory=dict)
     events_per_s: float = 0.0
     started: float = field(default_factory=time.monotonic)
-    trouble: str = ""
+    trouble: Trouble | None = None
     _looked: float | None = None
 
     def look(self, job: EmbeddedJob) -> bool:
@@ -43,7 +44,7 @@ class Progress:
         try:
             self.state = job.rest.status(job.id)
             counters = job.rest.counters(job.id, COUNTERS)
-            self.trouble = job.trouble() if self.state == "RESTARTING" else ""
+            self.trouble = job.trouble()
         except FlinkGone:
             return False  # an embedded cluster goes away with its job
         except FlinkUnreachable:
@@ -77,9 +78,10 @@ def follow(job: EmbeddedJob, console: Console, stopped: Callable[[], bool]) -> P
     Where the console is no terminal, it is a line every few seconds.
 
     Raises:
+        ClusterLost: where an embedded cluster died.
         JobFailed: where the job would restart for ever.
     """
-    progress, shown, told = Progress(), 0.0, ""
+    progress, shown, told = Progress(), 0.0, None
     live = Live(Text(progress.line()), console=console, auto_refresh=False, transient=True)
     with live if console.is_terminal else nullcontext():
         while not stopped() and progress.look(job):
@@ -88,8 +90,8 @@ def follow(job: EmbeddedJob, console: Console, stopped: Callable[[], bool]) -> P
             elif time.monotonic() - shown > 5:
                 console.print(progress.line(), soft_wrap=True)
                 shown = time.monotonic()
-            if progress.trouble not in ("", told):
-                console.print(Text(f"restarts after: {progress.trouble}"), soft_wrap=True)
-            told = progress.trouble
+            if progress.trouble not in (None, told):
+                told = progress.trouble
+                console.print(Text(f"restarts after: {told.reason}"), soft_wrap=True)
             time.sleep(_EVERY_S)
     return progress

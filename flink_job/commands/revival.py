@@ -1,4 +1,4 @@
-"""Goes on by itself when the Java process is lost, as a cluster does when it loses a TaskManager."""
+"""Goes on by itself when the embedded cluster is lost, as a cluster does when it loses a TaskManager."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ _COUNT = "SKETCHSTREAM_REVIVALS"
 _MOST = 3
 
 
-def revive(pipeline: Pipeline, arguments: Sequence[str]) -> None:
+def revive(pipeline: Pipeline, lost: str, arguments: Sequence[str]) -> None:
     """Replace this process by one that goes on from the last checkpoint.
 
     Returns only where that makes no sense: there is no checkpoint, or it was done three times already.
 
     Args:
         pipeline: the pipeline whose run was lost.
+        lost: how, in one line.
         arguments: of the `run` command, without `--from` and `--overwrite`.
     """
     count = int(os.environ.get(_COUNT, "0"))
@@ -32,7 +33,7 @@ def revive(pipeline: Pipeline, arguments: Sequence[str]) -> None:
         return
     if count >= _MOST:
         return
-    click.echo(f"the Java process is gone; going on from {checkpoint}", err=True)
+    click.echo(f"{lost}; going on from {checkpoint}", err=True)
     sys.stdout.flush()
     sys.stderr.flush()
     os.environ[_COUNT] = str(count + 1)

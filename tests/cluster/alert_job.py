@@ -1,7 +1,7 @@
 """A job of alerts alone, in an embedded cluster: numbers become alerts, at some rate, and are delivered.
 
 Its arguments are its folder, how many alerts there are, how many milliseconds each takes, and the section
-`alerts` as JSON in a file of the folder. It writes `rest` and the dead letters there.
+`alerts` as JSON in a file of the folder. It says where its web UI is, and writes dead letters there.
 """
 
 from __future__ import annotations
@@ -80,8 +80,7 @@ def main(folder: Path, count: int, pause_ms: int) -> None:
     sink = sink.with_rolling_policy(RollingPolicy.on_checkpoint_rolling_policy())
     dead.sink_to(sink.with_bucket_assigner(BucketAssigner.base_path_bucket_assigner()).build()).uid("dead")
     client = env.execute_async("alerts")
-    (folder / "rest.new").write_text(f"http://localhost:{port}")
-    (folder / "rest.new").replace(folder / "rest")
+    print(f"web UI: http://localhost:{port}", file=sys.stderr)
     client.get_job_execution_result().result()
 
 

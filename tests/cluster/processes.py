@@ -10,7 +10,8 @@ import subprocess
 import time
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +29,21 @@ class Run:
         folder: its working directory.
         arguments: what follows `sketchstream`.
         environment: variables besides those of the test.
+        command: what stands for `sketchstream`.
     """
 
-    def __init__(self, folder: Path, *arguments: str, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *arguments: str,
+        environment: dict[str, str] | None = None,
+        command: Sequence[str | Path] = (COMMAND,),
+    ) -> None:
         self.folder, self._mark = folder, uuid.uuid4().hex
         self._out, self._err = folder / f"{self._mark}.out", folder / f"{self._mark}.err"
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = subprocess.Popen(
-                [str(COMMAND), *arguments],
+                [*command, *arguments],
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -82,6 +90,10 @@ class Run:
         """Return the Python workers, children of the JVM's."""
         return self.processes("beam_boot")
 
+    def kill_workers(self) -> None:
+        """Kill all Python workers."""
+        _kill(self.workers())
+
     def worker_ids(self) -> set[str]:
         """Return what Beam calls the workers; while one starts, two processes may be the same."""
         words = {word for pid in self.workers() for word in _words(pid).split()}
@@ -93,8 +105,7 @@ class Run:
 
     def clean_up(self) -> None:
         """Kill all that is left."""
-        for pid in self.processes():
-            os.kill(pid, signal.SIGKILL)
+        _kill(self.processes())
         self.process.wait()
 
     def address(self) -> str:
@@ -151,6 +162,12 @@ def is_gone(run: Run) -> bool:
     while run.processes() and time.monotonic() < deadline:
         time.sleep(0.2)
     return not run.processes()
+
+
+def _kill(pids: list[int]) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):  # it ended by itself meanwhile
+            os.kill(pid, signal.SIGKILL)
 
 
 def _all_processes() -> Iterator[int]:

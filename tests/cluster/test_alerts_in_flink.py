@@ -5,82 +5,33 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
-import subprocess
 import sys
-import urllib.request
-import uuid
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import read_output
+from processes import Run, read_output
 from receivers import Receiver, receiver, wait_until
 
 pytestmark = pytest.mark.cluster
 JOB = Path(__file__).with_name("alert_job.py")
 ROOT = JOB.parents[2]
 SECRETS = ("hook-path-9", "sign-key-9", "header-9")
-_MARK = "SKETCHSTREAM_TEST_RUN"
-
-
-class Job:
-    """A job of alerts that runs."""
-
-    def __init__(self, folder: Path, count: int, pause_ms: int, alerts: dict[str, Any]) -> None:
-        self.folder, self._mark = folder, uuid.uuid4().hex
-        (folder / "alerts.json").write_text(json.dumps(alerts))
-        path = os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
-        self.process = subprocess.Popen(
-            [sys.executable, str(JOB), str(folder), str(count), str(pause_ms)],
-            cwd=folder,
-            env=os.environ | {"PYTHONPATH": path, _MARK: self._mark},
-            stdout=(folder / "job.out").open("wb"),
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-
-    @property
-    def said(self) -> str:
-        return (self.folder / "job.out").read_text()
-
-    def finish(self) -> None:
-        assert self.process.wait(240) == 0, self.said
-
-    def ask(self, path: str) -> Any:
-        rest = wait_until((self.folder / "rest").read_text, "REST")
-        with urllib.request.urlopen(rest + path, timeout=10) as answer:
-            return json.load(answer)
-
-    def processes(self, having: str = "") -> list[int]:
-        mark, found = f"{_MARK}={self._mark}".encode(), []
-        for path in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                words = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                if mark in (path / "environ").read_bytes() and having in words:
-                    found.append(int(path.name))
-        return found
-
-    def kill_workers(self) -> None:
-        for pid in self.processes("beam_boot"):
-            os.kill(pid, signal.SIGKILL)
-
-    def clean_up(self) -> None:
-        for pid in self.processes():
-            with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
-        self.process.wait()
 
 
 @contextlib.contextmanager
-def job(folder: Path, count: int, pause_ms: int, alerts: dict[str, Any]) -> Iterator[Job]:
-    started = Job(folder, count, pause_ms, alerts)
+def job(folder: Path, count: int, pause_ms: int, alerts: dict[str, Any]) -> Iterator[Run]:
+    """A job of alerts that runs."""
+    (folder / "alerts.json").write_text(json.dumps(alerts))
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
+    arguments = (str(folder), str(count), str(pause_ms))
+    run = Run(folder, *arguments, environment={"PYTHONPATH": path}, command=(sys.executable, JOB))
     try:
-        yield started
+        yield run
     finally:
-        started.clean_up()
+        run.clean_up()
 
 
 @pytest.fixture
@@ -114,7 +65,7 @@ def taken(server: Receiver) -> list[tuple[tuple[str, str], str]]:
     ]
 
 
-def shown(run: Job) -> str:
+def shown(run: Run) -> str:
     """Return all that Flink's REST interface tells of a job."""
     (one,) = wait_until(lambda: run.ask("/jobs")["jobs"], "the job")
     id_ = one["id"]
@@ -142,13 +93,13 @@ def test_all_alerts_arrive_before_the_job_ends_and_flink_shows_no_secret(
         server.behave("503")
         wait_until(lambda: len([one for one in server.got() if one["mood"] == "503"]) > 2, "attempts")
         server.behave("ok")
-        run.finish()
+        assert run.wait() == 0, run.err
     got = Counter(name for name, _ in taken(server))
     assert got.keys() == wanted(60) and set(got.values()) == {1}
     dead = read_output(tmp_path / "dead")
     assert {letter["channel"] for letter in dead} == {"gone"}
     assert {letter["alert"]["rule"] for letter in dead} == {"rule_0"} and len(dead) >= 30
-    logs = "".join(path.read_text() for path in (tmp_path / "logs").iterdir()) + run.said
+    logs = "".join(path.read_text() for path in (tmp_path / "logs").iterdir()) + run.out + run.err
     for secret in SECRETS:
         assert secret not in told and secret not in logs and secret not in json.dumps(dead)
 
@@ -164,7 +115,7 @@ def test_when_the_workers_are_killed_no_alert_is_lost_and_few_come_twice(
             before = len(taken(server))
             run.kill_workers()
             wait_until(lambda before=before: len(taken(server)) > before + 20, "more alerts", 90)
-        run.finish()
+        assert run.wait() == 0, run.err
     got = Counter(name for name, _ in taken(server))
     assert got.keys() == wanted(300)
     assert max(got.values()) <= 3 and sum(got.values()) > len(got)

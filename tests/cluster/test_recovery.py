@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cluster_runs import COMMAND
 from processes import Run, is_gone, read_output, wait_for, write_pipeline
 
 pytestmark = pytest.mark.cluster
+FRAGILE = (sys.executable, Path(__file__).with_name("fragile_command.py"))
 EVENTS, KEYS, START_MS = 6_000, 41, 1_700_000_000_000
 LATE_EVERY, LATE_BY_S = 500, 2_500
 EXACT = ("n", "total", "users", "visits")
@@ -65,8 +68,8 @@ def prepared(folder: Path) -> Path:
     return folder
 
 
-def start(folder: Path, *options: str) -> Run:
-    return Run(folder, "run", "pipeline.yaml", "--port", "0", "--json", *options)
+def start(folder: Path, *options: str, command: Sequence[str | Path] = (COMMAND,)) -> Run:
+    return Run(folder, "run", "pipeline.yaml", "--port", "0", "--json", *options, command=command)
 
 
 def written(folder: Path) -> Written:
@@ -176,9 +179,9 @@ def test_a_worker_that_is_killed_is_replaced_and_the_results_are_the_same(
     run = start(folder)
     try:
         await_output(run, folder)
-        killed = run.workers()[0]
-        os.kill(killed, signal.SIGKILL)
+        os.kill(run.workers()[0], signal.SIGKILL)
         outcome = run.outcome()
+        assert "restarts after: " in run.err
         assert is_gone(run)
     finally:
         run.clean_up()
@@ -186,17 +189,23 @@ def test_a_worker_that_is_killed_is_replaced_and_the_results_are_the_same(
     expect_the_same(folder, undisturbed)
 
 
-def test_a_java_process_that_crashes_is_replaced_and_the_results_are_the_same(
+def test_a_task_manager_that_ends_and_a_java_process_that_crashes_are_replaced_and_the_results_are_the_same(
     tmp_path: Path, undisturbed: Written
 ) -> None:
     folder = prepared(tmp_path)
-    run = start(folder)
+    run = start(folder, command=FRAGILE)
     try:
         await_output(run, folder)
+        before = len(read_output(folder / "results"))
+        os.kill(run.process.pid, signal.SIGUSR1)
+        wait_for(lambda: run.err.count("; going on from ") == 1, "a new Java process")
+        wait_for(lambda: len(read_output(folder / "results")) > before, "more results")
         os.kill(run.java()[0], signal.SIGSEGV)
         outcome = run.outcome()
         assert list(folder.glob(".sketchstream/recovery/logs/java-crash-*.log"))
-        assert run.err.count("the Java process is gone; going on from ") == 1 and "Traceback" not in run.err
+        assert run.err.count("Flink's TaskManager is gone: ") == 1
+        assert run.err.count("the Java process is gone: ") == 1
+        assert run.err.count("; going on from ") == 2 and "Traceback" not in run.err
         assert is_gone(run)
     finally:
         run.clean_up()

@@ -79,6 +79,18 @@ Caused by: org.apache.flink.runtime.jobmanager.scheduler.NoResourceAvailableExce
     assert reason_of(trace) == told
 
 
+def test_a_worker_that_is_gone_is_told_as_such() -> None:
+    trace = """\
+java.lang.RuntimeException: Error while waiting for BeamPythonFunctionRunner flush
+\tat org.apache.flink.streaming.api.operators.python.AbstractExternalPythonFunctionOperator.invokeFinishBundle
+Caused by: java.util.concurrent.ExecutionException: org.apache.beam.vendor.grpc.v1p60p1.io.grpc.\
+StatusRuntimeException: CANCELLED: client cancelled
+\t... 8 more
+"""
+    told = "a Python worker is gone: it was killed or crashed, or the machine is out of memory"
+    assert reason_of(trace) == told
+
+
 def test_a_trace_without_causes_gives_its_first_line() -> None:
     trace = "java.lang.IllegalStateException: no slots\n\tat a.b.C.d(C.java:1)\n"
     assert reason_of(trace) == "java.lang.IllegalStateException: no slots"
