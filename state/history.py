@@ -2,10 +2,10 @@
 
 ::
 
-    4 bytes  b"RHI" and the format version, 1
+    4 bytes  b"RHI" and the format version, 2
     i64      little-endian, the time of the entity's newest event in milliseconds
     i64      little-endian, when the first of what it waits for is due; the greatest int64 for never
-    ...      MessagePack: an array of what features know, by feature, and of what it waits for, by rule
+    ...      MessagePack: an array of what features know, by their numbers, and of what it waits for, by rule
 
 The two times are before the rest so that neither what is due nor what may be forgotten has to be looked for
 in MessagePack.
@@ -20,7 +20,7 @@ import msgspec
 from sketches.errors import BadData
 from state.clock_state import END_OF_TIME_MS, MIN_TIME_MS
 
-_MAGIC = b"RHI\x01"
+_MAGIC = b"RHI\x02"
 _HEADER = Layout("<4sqq")
 
 
@@ -114,12 +114,12 @@ class History(msgspec.Struct):
 
     Attributes:
         time_ms: the time of its newest event; the least int64 where there was none.
-        features: what each feature knows.
+        features: what each feature knows, by its number.
         pending: what each sequence waits for, by the name of the rule.
     """
 
     time_ms: int = MIN_TIME_MS
-    features: dict[str, FeatureState] = {}
+    features: dict[int, FeatureState] = {}
     pending: dict[str, Pending] = {}
 
     @property
@@ -129,7 +129,7 @@ class History(msgspec.Struct):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(tuple[dict[str, FeatureState], dict[str, Pending]]).decode
+_decode = msgspec.msgpack.Decoder(tuple[dict[int, FeatureState], dict[str, Pending]]).decode
 
 
 def write_history(history: History) -> bytes:

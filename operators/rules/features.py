@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
 
 import msgspec
 import numpy as np
@@ -66,15 +64,15 @@ class FeatureRunner:
         """Make what runs each feature; nothing is read yet."""
         self._remember_ms, self._state = features.spec.remember, state
         positions = {name: number for number, name in enumerate(features.events)}
-        self._own: dict[str, _Running] = {}
-        self._over_all: dict[str, _Running] = {}
+        self._own: dict[int, _Running] = {}
+        self._over_all: dict[int, _Running] = {}
         conditions = 0
         for column in features.columns:
             condition = None
             if column.condition is not None:
                 condition, conditions = conditions, conditions + 1
             running = _Running(column, [positions[name] for name in column.reads], condition)
-            (self._over_all if running.over_all else self._own)[_key(column)] = running
+            (self._over_all if running.over_all else self._own)[column.number] = running
 
     def lives(self, shard: str, record: RuleRecord) -> Lives:
         """Read the histories of a record's entities, and take its events into them in order.
@@ -129,7 +127,7 @@ class FeatureRunner:
 
     @staticmethod
     def _made(
-        running: dict[str, _Running],
+        running: dict[int, _Running],
         known: Iterable[Sequence[FeatureState]],
         record: RuleRecord,
         owners: list[int],
@@ -154,14 +152,7 @@ class _Running:
         self.over_all = getattr(column.feature, "over", "own") == "all"
 
 
-def _key(column: FeatureColumn) -> str:
-    """Return the name that what a feature knows is kept under: another one where it is defined anew."""
-    defined = column.feature.model_dump(mode="json", exclude={"at_least"}) | {"reads": dict(column.reads)}
-    digest = blake2b(json.dumps(defined, sort_keys=True).encode(), digest_size=3).hexdigest()
-    return f"{column.name}:{digest}"
-
-
-def _known(history: History, running: dict[str, _Running]) -> Collection[FeatureState]:
+def _known(history: History, running: dict[int, _Running]) -> Collection[FeatureState]:
     """Return what features know, in their order; what they knew that are no longer there is dropped."""
     known = history.features
     if list(known) != list(running):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Final, TypeVar
 
 from operators.durations import format_duration
@@ -52,6 +54,16 @@ class FeatureColumn:
     type: str
     reads: Mapping[str, str]
     condition: Expression | None
+
+    @property
+    def number(self) -> int:
+        """The number of 32 bits that what it knows is kept under: another one where it is defined anew.
+
+        It is kept with each entity, where a name would take more room than what is known.
+        """
+        defined = self.feature.model_dump(mode="json", exclude={"at_least"}) | {"reads": dict(self.reads)}
+        text = json.dumps([self.name, defined], sort_keys=True)
+        return int.from_bytes(blake2b(text.encode(), digest_size=4).digest(), "little")
 
 
 @dataclass(frozen=True)
@@ -102,6 +114,11 @@ def resolve_features(spec: FeaturesSpec, columns: Mapping[str, str]) -> Features
                 f"got {format_duration(within_ms)}"
             )
         resolved.append(_keyed(f"columns.{name}.", lambda n=name, f=feature: _resolved(n, f, columns)))
+    numbers: dict[int, str] = {}
+    for column in resolved:
+        other = numbers.setdefault(column.number, column.name)
+        if other != column.name:
+            raise ValueError(f"columns.{column.name}: cannot be told from {other} in state; rename it")
     return Features(spec, _condition(spec.where, columns), events, tuple(resolved))
 
 

@@ -15,7 +15,7 @@ SPARE = 1 << 16
 
 
 def history(number: int, entries: int = 3) -> History:
-    return History(number, {"c": Counted(list(range(entries)), [number] * entries)})
+    return History(number, {1: Counted(list(range(entries)), [number] * entries)})
 
 
 def test_a_part_comes_back_as_it_was_and_other_bytes_are_refused() -> None:
