@@ -61,7 +61,8 @@ class _Log:
     """The log of one shard.
 
     Attributes:
-        known: the history of each entity.
+        known: the history of each entity, in the order in which they were last written or put last; after a
+            restart in that of the log, where old ones were moved.
         bytes: how many bytes the log takes in state.
     """
 
@@ -112,9 +113,11 @@ class _Log:
 
     def _take(self, entries: Mapping[bytes, bytes], size: int) -> None:
         for entity, data in entries.items():
-            before = self.known.pop(entity, None)
+            before = self.known.get(entity)
             if before is not None:
                 self._true_bytes -= len(entity) + len(before)
+            if before is not data:  # what is only moved keeps its place
+                self.known.pop(entity, None)
             if data != _FORGOTTEN:
                 self.known[entity] = data
                 self._true_bytes += len(entity) + len(data)
@@ -153,10 +156,23 @@ class HistoryState:
         self._append(shard, dict.fromkeys(entities, _FORGOTTEN))
 
     def times(self, shard: str) -> Iterator[tuple[bytes, int, int]]:
-        """Yield the entities of the shard at hand, with what `times_of` tells of each."""
+        """Yield the entities of the shard at hand, with what `times_of` tells of each.
+
+        Those that were not written or put last for the longest come first, or soon after a restart.
+        """
         for entity, data in self._log(shard).known.items():
             if entity != EVERYONE:
                 yield entity, *times_of(data)
+
+    def put_last(self, shard: str, entities: Iterable[bytes]) -> None:
+        """Have `times` tell entities of the shard at hand behind all others."""
+        known = self._log(shard).known
+        for entity in entities:
+            known[entity] = known.pop(entity)
+
+    def holds_any(self, shard: str) -> bool:
+        """Return whether there is any entity of the shard at hand."""
+        return any(entity != EVERYONE for entity in self._log(shard).known)
 
     def entities(self) -> int:
         """Return how many entities all shards have that this process has had at hand."""

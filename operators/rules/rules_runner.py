@@ -24,6 +24,7 @@ from state.history_state import HistoryState
 
 _GRID_MS = 1000
 _LONGEST_SWEEP_MS = 3_600_000
+_KEPT_AT_MOST = 1000
 
 
 class Alert(NamedTuple):
@@ -193,15 +194,22 @@ class RulesRunner:
             self._timers.at_event_time(max(-(-first_ms // _GRID_MS), watermark_ms // _GRID_MS + 1) * _GRID_MS)
 
     def _forget(self, shard: str, reached_ms: int) -> bool:
-        """Forget the entities of the shard at hand that had no event for long; return whether any is left."""
-        before_ms, gone, left = reached_ms - self._features.spec.remember, [], False
+        """Forget the entities of the shard at hand that had no event for long; return whether any is left.
+
+        Alerts wait meanwhile, so it looks no further than at some that are to be kept: those behind them were
+        written later. What it misses is as good as forgotten and found another time: others come first then.
+        """
+        before_ms, gone, kept = reached_ms - self._features.spec.remember, [], []
         for entity, time_ms, due_ms in self.state.times(shard):
             if time_ms <= before_ms and due_ms == END_OF_TIME_MS:
                 gone.append(entity)
-            else:
-                left = True
+                continue
+            kept.append(entity)
+            if len(kept) == _KEPT_AT_MOST:
+                break
         self.state.forget(shard, gone)
-        return left
+        self.state.put_last(shard, kept)
+        return self.state.holds_any(shard)
 
     def _newest_ms(self, shard: str) -> int | None:
         newest_ms = max((time_ms for _, time_ms, _ in self.state.times(shard)), default=MIN_TIME_MS)

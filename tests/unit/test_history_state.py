@@ -65,6 +65,23 @@ def test_where_all_are_forgotten_nothing_is_left() -> None:
     assert HistoryState(held).read("", b"c") == history(3)
 
 
+def test_entities_that_were_not_written_for_the_longest_come_first_wherever_the_log_has_them() -> None:
+    choose, held = random.Random(9), ShardedMap()
+    state, written = HistoryState(held), {}
+    for step in range(3000):
+        names = {b"%d" % min(choose.randint(0, 400), choose.randint(0, 400)) for _ in range(5)}
+        state.write("", dict.fromkeys(names, history(step, 30)))
+        for name in names:
+            written.pop(name, None)
+            written[name] = step
+    told = [(name, time_ms) for name, time_ms, _ in state.times("")]
+    assert sorted(told) == sorted(written.items())
+    assert [time_ms for _, time_ms in told] == sorted(written.values())
+    oldest, _ = min(held.items())
+    assert int.from_bytes(oldest, "big") > told[0][1], "the log has moved it"
+    assert state.holds_any("")
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_after_any_restart_all_is_as_it_was_and_the_log_is_at_most_twice_what_is_true(
     seed: int,

@@ -6,6 +6,7 @@ import math
 import random
 from bisect import bisect_right
 from collections import Counter
+from collections.abc import Iterator
 from decimal import Decimal
 from statistics import fmean, pstdev
 from typing import Any
@@ -295,6 +296,35 @@ def test_entities_without_events_for_long_are_forgotten_and_new_again() -> None:
     assert job.runner.state.bytes() == 0
     again = job.send({"card": "a", "t": 9_000_000})
     assert features_of(again) == [{"new": True}]
+
+
+def test_forgetting_looks_at_few_that_stay_and_finds_the_rest_later() -> None:
+    job = RuleJob(plan({"new": {"kind": "first"}}, ALWAYS, remember="1h", shards=1))
+    state, looked_at = job.runner.state, []
+    times = state.times
+
+    def counted(shard: str) -> Iterator[tuple[bytes, int, int]]:
+        for one in times(shard):
+            looked_at.append(one)
+            yield one
+
+    state.times = counted
+    wrong, young = (
+        [f"{name}{number}" for number in range(count)] for name, count in (("w", 1000), ("y", 4000))
+    )
+    job.send(*({"card": card, "t": 9_000_000} for card in wrong))  # their clocks are
+    job.send(*({"card": f"o{number}", "t": number} for number in range(50)))
+    job.send(*({"card": card, "t": 3_500_000} for card in young))
+    job.send({"card": "behind", "t": 60})
+    looked_at.clear()
+    job.move_watermark(3_600_000 + 900_000)
+    assert job.entities() == {*wrong, *young, "behind"}
+    assert len(looked_at) == 1000 + 50 + 1000, "of 5,051, at two times"
+    for watermark_ms in (8_000_000, 8_200_000):
+        job.move_watermark(watermark_ms)
+    assert job.entities() == set(wrong)
+    job.move_watermark(9_000_000 + 3_600_000 + 900_000)
+    assert job.entities() == set()
 
 
 def test_what_is_remembered_takes_the_bytes_that_are_told() -> None:
