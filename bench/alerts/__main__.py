@@ -73,7 +73,7 @@ def main() -> None:
     """Run what is asked for."""
     options = _arguments().parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    report = Report("How soon alerts arrive: broker, cluster, checkpoints every 5 s", options.json)
+    report = Report("How soon alerts arrive, with a real broker and cluster, and checkpoints", options.json)
     rows, parts = [], []
     with tempfile.TemporaryDirectory() as folder, running_broker(Path(folder)) as broker:
         stage = Stage(broker, Path(folder))
@@ -106,7 +106,7 @@ def _arguments() -> Any:
     parser.add_argument(
         "--set", dest="overrides", action="append", default=[], help="KEY=VALUE of a pipeline"
     )
-    parser.add_argument("--seconds", type=int, default=20, help="seconds of the measured part")
+    parser.add_argument("--seconds", type=int, default=60, help="seconds of the measured part")
     return parser
 
 

@@ -27,7 +27,7 @@ _PIPELINE = Path(__file__).resolve().parents[2] / "pipelines" / "fraud_kafka.yam
 _WITHOUT = {
     "whole": (),
     "rules": ("metrics",),
-    "windows": ("rules", "features", "decide", "rule_changes", "feedback", "profile"),
+    "windows": ("rules", "features", "decide", "rule_changes", "feedback", "profile", "rules_own_slots"),
 }
 _SINKS = {
     "whole": OUTPUTS,
@@ -44,12 +44,12 @@ def start(stage: Stage, cluster: FlinkCluster, jobs: str, overrides: Sequence[st
         stage: where.
         cluster: the cluster.
         jobs: which, a key of `JOBS`.
-        overrides: what pipeline files that have the key are to have otherwise, `KEY=VALUE`.
+        overrides: what pipelines that may have the key are to have otherwise, `KEY=VALUE`.
     """
     for part in JOBS[jobs]:
         path, document = stage.folder / f"{part}.yaml", _document(stage, part)
         path.write_text(yaml.safe_dump(document, sort_keys=False))
-        own = [override for override in overrides if re.split(r"[.=]", override)[0] in document]
+        own = [override for override in overrides if re.split(r"[.=]", override)[0] not in _WITHOUT[part]]
         pipeline = load_pipeline(path, own)
         open_sinks(pipeline, keep_here=False, console=Console(stderr=True))
         job = submit(pipeline, path, own, cluster.address, None, {PYTHON: sys.executable})
@@ -66,8 +66,8 @@ def _document(stage: Stage, part: str) -> dict[str, Any]:
     document |= {
         "name": f"fraud_{part}",
         "parallelism": PARALLELISM,
-        "checkpoints": {"every": "5s", "dir": (stage.folder / "flink" / "checkpoints").as_uri()},
     }
+    document["checkpoints"]["dir"] = (stage.folder / "flink" / "checkpoints").as_uri()
     document["source"] |= {"brokers": stage.broker.address, "topic": "payments", "stop": "never"}
     document["event"]["fields"]["sent_ms"] = "double"
     for metric in document["metrics"]:

@@ -12,8 +12,8 @@ from operators.enrich.enriched_lines import KEY_MARK
 if TYPE_CHECKING:
     from pyflink.datastream import DataStream
 
-_LINGER_MS = 5
-"""What may go together: a request of its own for each message is what keeps a broker busy."""
+_LINGER_MS = 1
+"""What comes at once goes together: a request of its own for each message is what keeps a broker busy."""
 _TRANSACTION_TIMEOUT_MS = 15 * 60_000
 """The longest that a broker allows by default. A transaction is open until its checkpoint is done."""
 

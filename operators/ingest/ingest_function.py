@@ -25,6 +25,7 @@ from operators.ingest.source_batch import Reader
 from operators.parsing import FormatSpec
 from operators.plan import Plan
 from operators.records import decode_reason
+from operators.worker import settle
 
 ENVELOPE_TYPE = DataTypes.ROW(
     [
@@ -80,6 +81,7 @@ class IngestFunction(ScalarFunction):
             self._tell_first_seen,
         )
         self._gauges = IngestGauges(function_context.get_metric_group())
+        settle()
 
     def eval(self, *columns: pd.Series) -> pd.DataFrame:
         """Ingest one Arrow batch of rows, given by column."""

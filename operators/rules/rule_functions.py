@@ -16,6 +16,7 @@ from pyflink.datastream import (
 from operators.plan import Plan
 from operators.windows.flink_timers import FlinkTimers
 from operators.windows.runner import Clock
+from operators.worker import settle
 
 
 class RuleWorker(ABC):
@@ -33,6 +34,7 @@ class RuleWorker(ABC):
         """Build the runner over the operator's state, with the rules of the pipeline file."""
         self.timers = FlinkTimers()
         self.build(Plan.model_validate_json(self._plan_json), runtime_context)
+        settle()
 
     @abstractmethod
     def build(self, plan: Plan, runtime_context: RuntimeContext) -> None:

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.cluster
 INGEST, BEHIND = "PythonCalc", ("rules", "first seen", "windows")
 
 
-@pytest.mark.parametrize(("profile", "ingest_ms", "records"), [("latency", 15, 1), ("throughput", 200, 2)])
+@pytest.mark.parametrize(("profile", "ingest_ms", "records"), [("latency", 10, 1), ("throughput", 200, 2)])
 def test_what_ingest_gathers_is_not_what_is_gathered_behind_it(
     profile: str, ingest_ms: int, records: int, project_root: Path, tmp_path: Path
 ) -> None:
