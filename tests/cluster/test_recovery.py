@@ -189,6 +189,7 @@ def test_a_worker_that_is_killed_is_replaced_and_the_results_are_the_same(
     expect_the_same(folder, undisturbed)
 
 
+@pytest.mark.timeout(600)
 def test_a_task_manager_that_ends_and_a_java_process_that_crashes_are_replaced_and_the_results_are_the_same(
     tmp_path: Path, undisturbed: Written
 ) -> None:
