@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flink_job.cluster.failures import JobFailed, Trouble, reason_of, trouble_of
-from flink_job.cluster.rest import FlinkRest
+from flink_job.cluster.failures import JobFailed, reason_of, trouble_of
+from flink_job.cluster.rest import Failure, FlinkRest
 from flink_job.connector import connector_jar
 from flink_job.machine.environment import export_java
 from flink_job.machine.flink import LOG4J_PROPERTIES
@@ -73,8 +73,8 @@ class EmbeddedJob:
                 ) from None
             raise JobFailed(reason_of(str(problem)), self.log) from None
 
-    def trouble(self) -> Trouble | None:
-        """Return why the job restarted last, None where it never did.
+    def trouble(self) -> Failure | None:
+        """Return the failure after which the job restarted last, None where it never did.
 
         Raises:
             ClusterLost: where the TaskManager died, so that the job would wait for slots for ever.

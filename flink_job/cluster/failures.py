@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
-from flink_job.cluster.rest import FlinkRest
+from flink_job.cluster.rest import Failure, FlinkRest
 from flink_job.sources.source import SourceProblem
 from operators.first_seen.history import HistoryProblem
 from operators.similar.item_lines import ItemsProblem
@@ -42,21 +41,8 @@ class JobFailed(Exception):
         self.reason, self.log = reason, log
 
 
-@dataclass(frozen=True)
-class Trouble:
-    """Why a job restarts.
-
-    Attributes:
-        at_ms: when it failed.
-        reason: one line.
-    """
-
-    at_ms: int
-    reason: str
-
-
-def trouble_of(rest: FlinkRest, job: str, log: Path) -> Trouble | None:
-    """Return why a job restarted last, None where it never did.
+def trouble_of(rest: FlinkRest, job: str, log: Path) -> Failure | None:
+    """Return the failure after which a job restarted last, None where it never did.
 
     Args:
         rest: the cluster's REST interface.
@@ -67,12 +53,10 @@ def trouble_of(rest: FlinkRest, job: str, log: Path) -> Trouble | None:
         JobFailed: where another attempt would fail in the same way; the job is cancelled then.
     """
     failure = rest.last_failure(job)
-    if failure is None:
-        return None
-    if any(name in failure.trace for name in _FOR_EVER):
+    if failure is not None and any(name in failure.trace for name in _FOR_EVER):
         rest.cancel(job)
         raise JobFailed(reason_of(failure.trace), log)
-    return Trouble(failure.at_ms, reason_of(failure.trace))
+    return failure
 
 
 def reason_of(trace: str) -> str:

@@ -6,8 +6,8 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from flink_job.cluster.failures import JobFailed, Trouble, trouble_of
-from flink_job.cluster.rest import FlinkRest, FlinkUnreachable
+from flink_job.cluster.failures import JobFailed, reason_of, trouble_of
+from flink_job.cluster.rest import Failure, FlinkRest, FlinkUnreachable
 from flink_job.pipeline.reading import PipelineProblem
 from flink_job.pipeline.spec import Pipeline
 
@@ -26,8 +26,8 @@ class SubmittedJob:
     id: str
     log: Path
 
-    def trouble(self) -> Trouble | None:
-        """Return why the job restarted last, None where it never did.
+    def trouble(self) -> Failure | None:
+        """Return the failure after which the job restarted last, None where it never did.
 
         Raises:
             JobFailed: where another attempt would fail in the same way, because the source cannot be read.
@@ -43,7 +43,7 @@ class SubmittedJob:
         state = self.rest.status(self.id)
         if state != "FINISHED":
             trouble = self.trouble()
-            raise JobFailed(trouble.reason if trouble else f"the job is {state.lower()}", self.log)
+            raise JobFailed(reason_of(trouble.trace) if trouble else f"the job is {state.lower()}", self.log)
 
 
 @dataclass(frozen=True)

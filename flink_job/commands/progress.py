@@ -13,8 +13,8 @@ from rich.live import Live
 from rich.text import Text
 
 from flink_job.cluster.embedded_job import EmbeddedJob
-from flink_job.cluster.failures import Trouble
-from flink_job.cluster.rest import ENDED, FlinkGone, FlinkUnreachable
+from flink_job.cluster.failures import reason_of
+from flink_job.cluster.rest import ENDED, Failure, FlinkGone, FlinkUnreachable
 
 COUNTERS = ("events", "rejected", "late", "results", "open_windows", "watermark_s")
 _EVERY_S = 0.5
@@ -29,14 +29,14 @@ class Progress:
         counters: the last value of each counter.
         events_per_s: the rate over the last look.
         started: when it was started, by the monotonic clock in seconds.
-        trouble: why it restarted last.
+        trouble: the failure after which it restarted last.
     """
 
     state: str = "STARTING"
     counters: dict[str, float] = field(default_factory=dict)
     events_per_s: float = 0.0
     started: float = field(default_factory=time.monotonic)
-    trouble: Trouble | None = None
+    trouble: Failure | None = None
     _looked: float | None = None
 
     def look(self, job: EmbeddedJob) -> bool:
@@ -92,6 +92,6 @@ def follow(job: EmbeddedJob, console: Console, stopped: Callable[[], bool]) -> P
                 shown = time.monotonic()
             if progress.trouble not in (None, told):
                 told = progress.trouble
-                console.print(Text(f"restarts after: {told.reason}"), soft_wrap=True)
+                console.print(Text(f"restarts after: {reason_of(told.trace)}"), soft_wrap=True)
             time.sleep(_EVERY_S)
     return progress
