@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,22 +32,28 @@ def pipeline(source: dict[str, Any], **keys: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def listening(pids: list[int]) -> Iterator[tuple[str, int]]:
-    """Yield address (in hexadecimal, as Linux has it) and port of all that these processes listen on."""
+def listening(run: Run) -> Iterator[tuple[str, int]]:
+    """Yield address (in hexadecimal, as Linux has it) and port of all that a run's processes listen on."""
     sockets = {}
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         for fields in (line.split() for line in Path(table).read_text().splitlines()[1:]):
             if fields[3] == "0A":
                 address, _, port = fields[1].partition(":")
                 sockets[f"socket:[{fields[9]}]"] = address, int(port, 16)
-    for pid in pids:
-        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-            try:
-                target = str(descriptor.readlink())
-            except OSError:  # closed meanwhile
-                continue
-            if target in sockets:
-                yield sockets[target]
+    for pid in run.processes():
+        with suppress(OSError):  # it ended meanwhile
+            for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+                with suppress(OSError):  # closed meanwhile
+                    if (socket := str(descriptor.readlink())) in sockets:
+                        yield sockets[socket]
+
+
+def open_to_all(run: Run) -> int:
+    """Return on how many ports other machines can connect.
+
+    For each worker PyFlink's Beam binds six servers to every address, and those before there is the worker.
+    """
+    return sum(where in ANYWHERE for where, _ in listening(run))
 
 
 def test_a_run_tells_how_it_is_doing_answers_on_its_port_and_ends_with_a_summary(tmp_path: Path) -> None:
@@ -57,11 +64,9 @@ def test_a_run_tells_how_it_is_doing_answers_on_its_port_and_ends_with_a_summary
     try:
         wait_for(lambda: re.search(r"http://localhost:\d+", run.out), "the address of the web UI")
         address = re.search(r"http://localhost:(\d+)", run.out)
-        wait_for(run.workers, "workers")
-        ours = list(listening(run.processes()))
-        assert [where for where, port in ours if port == int(address[1])] == [LOOPBACK]
-        # Those that are left are servers for the workers, which PyFlink's Beam binds to every address.
-        assert len([where for where, _ in ours if where in ANYWHERE]) <= 6 * len(run.workers())
+        wait_for(lambda: re.search(r"results\s+[1-9]", run.out), "results, so that all workers are at work")
+        assert [where for where, port in listening(run) if port == int(address[1])] == [LOOPBACK]
+        assert open_to_all(run) == 6 * len(run.workers()) > 0
         assert run.wait() == 0, run.out + run.err
         assert is_gone(run)
     finally:
