@@ -13,11 +13,13 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from email import message_from_bytes, policy
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+from waiting import wait_for
 
 _HANG_S = 30
 
@@ -37,7 +39,7 @@ class Receiver:
         self._got.touch()
         command = [sys.executable, __file__, kind, str(folder), *options]
         self._process = subprocess.Popen(command, stderr=(folder / f"{kind}.err").open("w"))
-        wait_until(self._port.exists, f"the {kind} receiver")
+        wait_for(self._port.exists, f"the {kind} receiver")
         self.port = int(self._port.read_text())
 
     def behave(self, mood: str) -> None:
@@ -66,16 +68,6 @@ def receiver(kind: str, folder: Path, *options: str) -> Iterator[Receiver]:
         yield started
     finally:
         started.stop()
-
-
-def wait_until(holds: Callable[[], Any], what: str, timeout_s: float = 20) -> Any:
-    """Return what holds once it is truthy."""
-    until_s = time.monotonic() + timeout_s
-    while time.monotonic() < until_s:
-        if found := holds():
-            return found
-        time.sleep(0.02)
-    raise AssertionError(f"waited {timeout_s} s for {what}")
 
 
 class _Log:

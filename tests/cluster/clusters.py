@@ -7,7 +7,9 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from processes import Run, wait_for
+import linux
+from processes import Run
+from waiting import wait_for
 
 from flink_job.cluster.rest import ENDED, FlinkRest
 from flink_job.standalone.cluster import FlinkCluster
@@ -52,22 +54,16 @@ def restarts(cluster: FlinkCluster, job: str) -> int:
 
 def workers(task_manager: int) -> list[int]:
     """The Python workers of a TaskManager: those of its descendants that serve Beam's protocol."""
-    parents = {}
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            fields = (path / "stat").read_text().rpartition(")")[2].split()
-            parents[int(path.name)] = (int(fields[1]), (path / "cmdline").read_bytes())
-        except OSError:
-            continue
+    parents = {pid: linux.parent(pid) for pid in linux.processes()}
 
-    def descends(pid: int) -> bool:
+    def descends(pid: int | None) -> bool:
         while pid in parents:
             if pid == task_manager:
                 return True
-            pid = parents[pid][0]
+            pid = parents[pid]
         return False
 
-    return [pid for pid, (_, command) in parents.items() if b"beam_boot" in command and descends(pid)]
+    return [pid for pid in parents if descends(pid) and "beam_boot" in linux.command_line(pid)]
 
 
 def busy_task_manager(cluster: FlinkCluster) -> int:

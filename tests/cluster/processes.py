@@ -7,16 +7,17 @@ import os
 import re
 import signal
 import subprocess
-import time
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import linux
 import yaml
 from cluster_runs import COMMAND
+from waiting import wait_for
 
 _MARK = "SKETCHSTREAM_TEST_RUN"
 _GRACE_S = 20
@@ -84,7 +85,8 @@ class Run:
     def processes(self, having: str = "") -> list[int]:
         """Return the living processes that the command started, itself included."""
         mark = f"{_MARK}={self._mark}".encode()
-        return [pid for pid in _all_processes() if mark in _read(pid, "environ") and having in _words(pid)]
+        ours = (pid for pid in linux.processes() if mark in linux.told(pid, "environ"))
+        return [pid for pid in ours if having in linux.command_line(pid)]
 
     def workers(self) -> list[int]:
         """Return the Python workers, children of the JVM's."""
@@ -96,17 +98,21 @@ class Run:
 
     def worker_ids(self) -> set[str]:
         """Return what Beam calls the workers; while one starts, two processes may be the same."""
-        words = {word for pid in self.workers() for word in _words(pid).split()}
+        words = {word for pid in self.workers() for word in linux.command_line(pid).split()}
         return {word for word in words if word.startswith("--id=")}
 
     def java(self) -> list[int]:
         """Return the JVM."""
-        return [pid for pid in self.processes() if _read(pid, "comm").strip() == b"java"]
+        return [pid for pid in self.processes() if linux.told(pid, "comm").strip() == b"java"]
 
     def clean_up(self) -> None:
         """Kill all that is left."""
         _kill(self.processes())
         self.process.wait()
+
+    def expect_nothing_left(self) -> None:
+        """Wait until all that the command started has ended, which must be soon."""
+        wait_for(lambda: not self.processes(), "the end of all that the command started", timeout_s=_GRACE_S)
 
     def address(self) -> str:
         """Return the address of the web UI, as soon as it is told."""
@@ -132,19 +138,6 @@ class Run:
         wait_for(done, f"{count} checkpoints", lambda: self.process.poll() is None)
 
 
-def wait_for(
-    found: Callable[[], Any], what: str, alive: Callable[[], bool] = lambda: True, timeout_s: float = 150
-) -> Any:
-    """Return what is found once it is truthy."""
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if result := found():
-            return result
-        assert alive(), f"the run ended before there was: {what}"
-        time.sleep(0.1)
-    raise AssertionError(f"waited {timeout_s} s for {what}")
-
-
 def write_pipeline(folder: Path, pipeline: dict[str, Any]) -> str:
     """Write a pipeline file and return its name."""
     (folder / "pipeline.yaml").write_text(yaml.safe_dump(pipeline))
@@ -156,30 +149,7 @@ def read_output(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for path in sorted(folder.glob("part-*")) for line in path.open()]
 
 
-def is_gone(run: Run) -> bool:
-    """Return whether all that a run started has ended within a few seconds."""
-    deadline = time.monotonic() + _GRACE_S
-    while run.processes() and time.monotonic() < deadline:
-        time.sleep(0.2)
-    return not run.processes()
-
-
 def _kill(pids: list[int]) -> None:
     for pid in pids:
         with suppress(ProcessLookupError):  # it ended by itself meanwhile
             os.kill(pid, signal.SIGKILL)
-
-
-def _all_processes() -> Iterator[int]:
-    return (int(path.name) for path in Path("/proc").glob("[0-9]*"))
-
-
-def _read(pid: int, name: str) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/{name}").read_bytes()
-    except OSError:
-        return b""
-
-
-def _words(pid: int) -> str:
-    return _read(pid, "cmdline").replace(b"\0", b" ").decode(errors="replace")

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 from alerting import Live, alert, live, result_alert, spec_of
-from receivers import Receiver, receiver, wait_until
+from receivers import Receiver, receiver
+from waiting import wait_for
 
 from flink_job.machine.ports import free_port
 
@@ -41,7 +42,7 @@ class AlertmanagerProcess:
             "--cluster.listen-address=",
         ]  # fmt: skip
         self.process = subprocess.Popen(command, stderr=(self._folder / "alertmanager.err").open("wb"))
-        wait_until(lambda: self.shown() is not None, "Alertmanager")
+        wait_for(lambda: self.shown() is not None, "Alertmanager")
 
     def shown(self) -> list[dict[str, Any]] | None:
         """Return the alerts that it shows, None where it does not answer."""
@@ -100,8 +101,8 @@ def test_an_alert_is_shown_with_its_key_and_told_with_others_of_its_rule_and_so_
     with live(spec(manager, "1m", group_by=["user"], group_wait="10ms")) as running:
         now_ms = int(time.time() * 1000)
         running.send(*(result_alert(n, raised_ms=now_ms, text=f"number {n}") for n in (1, 2)))
-        wait_until(running.work, "delivery")
-        wait_until(lambda: manager.notified("firing"), "a notification")
+        wait_for(running.work, "delivery")
+        wait_for(lambda: manager.notified("firing"), "a notification")
         shown = {one["annotations"]["alert_id"]: one for one in manager.shown()}
         assert shown.keys() == {"00000001", "00000002"}
         one = shown["00000001"]
@@ -111,8 +112,8 @@ def test_an_alert_is_shown_with_its_key_and_told_with_others_of_its_rule_and_so_
         assert one["annotations"]["summary"] == "number 1"
         assert manager.notified("firing") == [{"00000001", "00000002"}]
         running.send(result_alert(1, "resolved", raised_ms=int(time.time() * 1000), severity="critical"))
-        wait_until(running.work, "delivery")
-        wait_until(lambda: manager.notified("resolved"), "a notification of the end")
+        wait_for(running.work, "delivery")
+        wait_for(lambda: manager.notified("resolved"), "a notification of the end")
         assert manager.notified("resolved") == [{"00000001"}]
         assert [one["annotations"]["alert_id"] for one in manager.shown()] == ["00000002"]
 
@@ -132,7 +133,7 @@ def test_what_fires_is_shown_for_as_long_as_it_fires_and_no_longer_than_the_job_
         # The one on an event has no end, so that it ended after `hold`.
         assert [one["annotations"]["alert_id"] for one in manager.shown()] == ["00000001"]
         assert {"00000002"} in manager.notified("resolved")
-    wait_until(lambda: manager.shown() == [], "the end of what nobody tells of", 10)
+    wait_for(lambda: manager.shown() == [], "the end of what nobody tells of", 10)
 
 
 def test_an_alertmanager_that_comes_late_and_restarts_shows_what_fires(manager: AlertmanagerProcess) -> None:
@@ -141,13 +142,13 @@ def test_an_alertmanager_that_comes_late_and_restarts_shows_what_fires(manager: 
         work(running, 1)
         assert running.runner.breaker.is_open and running.runner.pending == 1
         manager.start()
-        wait_until(lambda: running.work() and manager.shown(), "the alert")
+        wait_for(lambda: running.work() and manager.shown(), "the alert")
         assert {one["labels"]["user"] for one in manager.shown()} == {"u1"}
         manager.stop()
         shutil.rmtree(manager._folder / "data", ignore_errors=True)
         work(running, 1)
         manager.start()
-        wait_until(lambda: running.work() and manager.shown(), "the alert again")
+        wait_for(lambda: running.work() and manager.shown(), "the alert again")
 
 
 def test_it_takes_any_key_and_the_number_of_suppressed_alerts(manager: AlertmanagerProcess) -> None:
@@ -155,7 +156,7 @@ def test_it_takes_any_key_and_the_number_of_suppressed_alerts(manager: Alertmana
     with live(spec(manager, "1m", group_wait="0s", at_most=1, every="300ms")) as running:
         key = {"a-b": 1, "9": None, "größe": "ö" * 3000, "severity": True, "": ""}
         running.send(*(alert(n, key=key, values={"x": [1, None]}) for n in range(5)))
-        wait_until(lambda: running.work() and len(manager.shown()) >= 2, "both")
+        wait_for(lambda: running.work() and len(manager.shown()) >= 2, "both")
         assert running.dead == []
         names = {one["labels"]["alertname"]: one for one in manager.shown()}
     assert names.keys() == {"big", "AlertsSuppressed"}

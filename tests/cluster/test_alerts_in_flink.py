@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 from processes import Run, read_output
-from receivers import Receiver, receiver, wait_until
+from receivers import Receiver, receiver
+from waiting import wait_for
 
 pytestmark = pytest.mark.cluster
 JOB = Path(__file__).with_name("alert_job.py")
@@ -67,7 +68,7 @@ def taken(server: Receiver) -> list[tuple[tuple[str, str], str]]:
 
 def shown(run: Run) -> str:
     """Return all that Flink's REST interface tells of a job."""
-    (one,) = wait_until(lambda: run.ask("/jobs")["jobs"], "the job")
+    (one,) = wait_for(lambda: run.ask("/jobs")["jobs"], "the job")
     id_ = one["id"]
     paths = ["/config", "/jobs/overview", "/jobmanager/config", "/jobmanager/environment", "/taskmanagers"]
     paths += [f"/jobs/{id_}{rest}" for rest in ("", "/config", "/plan", "/exceptions", "/checkpoints/config")]
@@ -87,11 +88,11 @@ def test_all_alerts_arrive_before_the_job_ends_and_flink_shows_no_secret(
         "deliver": [webhook(server), other | {"rules": ["rule_0"]}],
     }
     with job(tmp_path, 60, 50, alerts) as run:
-        wait_until(lambda: len(server.got()) > 3, "alerts", 90)
+        wait_for(lambda: len(server.got()) > 3, "alerts", 90)
         told = shown(run)
         assert "deliver alerts" in told
         server.behave("503")
-        wait_until(lambda: len([one for one in server.got() if one["mood"] == "503"]) > 2, "attempts")
+        wait_for(lambda: len([one for one in server.got() if one["mood"] == "503"]) > 2, "attempts")
         server.behave("ok")
         assert run.wait() == 0, run.err
     got = Counter(name for name, _ in taken(server))
@@ -111,10 +112,10 @@ def test_when_the_workers_are_killed_no_alert_is_lost_and_few_come_twice(
     alerts = {"at_most": 10_000, "group_wait": "20ms", "deliver": [webhook(server)]}
     with job(tmp_path, 300, 40, alerts) as run:
         for killed_after in (40, 160):
-            wait_until(lambda after=killed_after: len(taken(server)) > after, "alerts", 90)
+            wait_for(lambda after=killed_after: len(taken(server)) > after, "alerts", 90)
             before = len(taken(server))
             run.kill_workers()
-            wait_until(lambda before=before: len(taken(server)) > before + 20, "more alerts", 90)
+            wait_for(lambda before=before: len(taken(server)) > before + 20, "more alerts", 90)
         assert run.wait() == 0, run.err
     got = Counter(name for name, _ in taken(server))
     assert got.keys() == wanted(300)

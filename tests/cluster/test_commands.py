@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import linux
 import pytest
-from processes import Run, is_gone, read_output, wait_for, write_pipeline
+from processes import Run, read_output, write_pipeline
+from waiting import wait_for
 
 pytestmark = pytest.mark.cluster
 EVENT = {
@@ -19,9 +19,7 @@ EVENT = {
     "require": ["user_id"],
 }
 METRICS = [{"name": "actions", "kind": "count", "by": ["action"], "windows": [{"tumbling": "10s"}]}]
-LOOPBACK = "0000000000000000FFFF00000100007F"
 SECRET = "not to be found in any file"
-ANYWHERE = {"00000000", "0" * 32}
 
 
 def pipeline(source: dict[str, Any], **keys: Any) -> dict[str, Any]:
@@ -30,30 +28,6 @@ def pipeline(source: dict[str, Any], **keys: Any) -> dict[str, Any]:
         "name": "shop", "checkpoints": {"every": "1s"}, "source": source, "event": EVENT, "metrics": METRICS,
         "sinks": sinks, **keys,
     }  # fmt: skip
-
-
-def listening(run: Run) -> Iterator[tuple[str, int]]:
-    """Yield address (in hexadecimal, as Linux has it) and port of all that a run's processes listen on."""
-    sockets = {}
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        for fields in (line.split() for line in Path(table).read_text().splitlines()[1:]):
-            if fields[3] == "0A":
-                address, _, port = fields[1].partition(":")
-                sockets[f"socket:[{fields[9]}]"] = address, int(port, 16)
-    for pid in run.processes():
-        with suppress(OSError):  # it ended meanwhile
-            for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-                with suppress(OSError):  # closed meanwhile
-                    if (socket := str(descriptor.readlink())) in sockets:
-                        yield sockets[socket]
-
-
-def open_to_all(run: Run) -> int:
-    """Return on how many ports other machines can connect.
-
-    For each worker PyFlink's Beam binds six servers to every address, and those before there is the worker.
-    """
-    return sum(where in ANYWHERE for where, _ in listening(run))
 
 
 def test_a_run_tells_how_it_is_doing_answers_on_its_port_and_ends_with_a_summary(tmp_path: Path) -> None:
@@ -65,10 +39,12 @@ def test_a_run_tells_how_it_is_doing_answers_on_its_port_and_ends_with_a_summary
         wait_for(lambda: re.search(r"http://localhost:\d+", run.out), "the address of the web UI")
         address = re.search(r"http://localhost:(\d+)", run.out)
         wait_for(lambda: re.search(r"results\s+[1-9]", run.out), "results, so that all workers are at work")
-        assert [where for where, port in listening(run) if port == int(address[1])] == [LOOPBACK]
-        assert open_to_all(run) == 6 * len(run.workers()) > 0
+        ports = linux.ports(run.processes())
+        assert ports[int(address[1])]
+        # For each worker PyFlink's Beam binds six servers to every address.
+        assert sum(not local for local in ports.values()) == 6 * len(run.workers()) > 0
         assert run.wait() == 0, run.out + run.err
-        assert is_gone(run)
+        run.expect_nothing_left()
     finally:
         run.clean_up()
     written = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
@@ -120,7 +96,7 @@ def test_a_source_that_fails_in_the_middle_is_told_in_a_line_with_the_path_of_th
         wait_for(run.workers, "workers")
         path.write_text("something else")
         assert run.wait() == 1
-        assert is_gone(run)
+        run.expect_nothing_left()
     finally:
         run.clean_up()
     failed, log = run.err.splitlines()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from guarded_broker import PEM, GuardedBroker, login, source
 from kafka import KafkaAdminClient, KafkaConsumer
-from processes import wait_for
+from waiting import wait_for
 
 from flink_job.kafka_clients import connection
 from flink_job.kafka_clients.topics import BrokerProblem, TopicProblem, partitions_of_source

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 from clusters import busy_task_manager, cancel, restarts, start, stop, workers
-from processes import Run, wait_for, write_pipeline
+from processes import Run, write_pipeline
 from topics import CommittedReader, Feed, Message, make_topic, read_committed, send
+from waiting import wait_for
 
 from flink_job.standalone.broker import Broker
 from flink_job.standalone.cluster import FlinkCluster

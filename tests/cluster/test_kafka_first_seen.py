@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 from clusters import start, stop
-from processes import Run, wait_for, write_pipeline
+from processes import Run, write_pipeline
 from topics import Message, make_topic, read_committed, send
+from waiting import wait_for
 
 from flink_job.standalone.broker import Broker
 from flink_job.standalone.cluster import FlinkCluster

@@ -10,8 +10,9 @@ import pytest
 from guarded_broker import GuardedBroker, login, source
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.structs import OffsetAndMetadata
-from processes import Run, wait_for, write_pipeline
+from processes import Run, write_pipeline
 from topics import Message, make_topic, send
+from waiting import wait_for
 
 from flink_job.kafka_clients.group_offsets import commit_at_least, ends
 from flink_job.kafka_clients.problem import KafkaProblem

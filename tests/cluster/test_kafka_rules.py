@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 from clusters import busy_task_manager, restarts, start, stop
-from processes import Run, wait_for, write_pipeline
+from processes import Run, write_pipeline
 from topics import CommittedReader, Message, make_topic, read_committed, send
+from waiting import wait_for
 
 from flink_job.cluster.rest import FlinkRest
 from flink_job.standalone.broker import Broker

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from guarded_broker import GuardedBroker, login, messages
 from kafka import KafkaAdminClient
-from processes import Run, wait_for
+from processes import Run
+from waiting import wait_for
 
 from flink_job.kafka_clients.topics import KafkaProblem, partitions_of_source
 from flink_job.simulation.simulation import Simulation, SimulatorSpec

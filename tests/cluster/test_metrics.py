@@ -19,8 +19,9 @@ import pytest
 from clusters import cancel, start
 from engine import Engine
 from kafka import KafkaProducer
-from processes import wait_for, write_pipeline
+from processes import write_pipeline
 from topics import make_topic
+from waiting import wait_for
 
 from flink_job.cluster.rest import FlinkRest
 from flink_job.commands.progress import COUNTERS

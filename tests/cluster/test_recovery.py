@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 from cluster_runs import COMMAND
-from processes import Run, is_gone, read_output, wait_for, write_pipeline
+from processes import Run, read_output, write_pipeline
+from waiting import wait_for
 
 pytestmark = pytest.mark.cluster
 FRAGILE = (sys.executable, Path(__file__).with_name("fragile_command.py"))
@@ -134,7 +135,7 @@ def test_a_command_killed_at_its_first_checkpoint_and_again_later_goes_on_to_the
         try:
             await_moment(run)
             run.kill()
-            assert is_gone(run), "the Java process or a worker outlived the command"
+            run.expect_nothing_left()
         finally:
             run.clean_up()
     before = len(read_output(folder / "results"))
@@ -142,7 +143,7 @@ def test_a_command_killed_at_its_first_checkpoint_and_again_later_goes_on_to_the
     run = start(folder, "--from", "latest")
     try:
         assert run.outcome()["results"] == len(undisturbed.results)
-        assert is_gone(run)
+        run.expect_nothing_left()
     finally:
         run.clean_up()
     expect_the_same(folder, undisturbed)
@@ -157,7 +158,7 @@ def test_ctrl_c_leaves_a_savepoint_from_which_the_run_goes_on_to_the_same_result
         await_output(run, folder)
         run.interrupt()
         stopped = run.outcome()
-        assert is_gone(run)
+        run.expect_nothing_left()
     finally:
         run.clean_up()
     assert stopped["finished"] is False
@@ -182,7 +183,7 @@ def test_a_worker_that_is_killed_is_replaced_and_the_results_are_the_same(
         os.kill(run.workers()[0], signal.SIGKILL)
         outcome = run.outcome()
         assert "restarts after: " in run.err
-        assert is_gone(run)
+        run.expect_nothing_left()
     finally:
         run.clean_up()
     assert outcome["finished"] is True
@@ -207,7 +208,7 @@ def test_a_task_manager_that_ends_and_a_java_process_that_crashes_are_replaced_a
         assert run.err.count("Flink's TaskManager is gone: ") == 1
         assert run.err.count("the Java process is gone: ") == 1
         assert run.err.count("; going on from ") == 2 and "Traceback" not in run.err
-        assert is_gone(run)
+        run.expect_nothing_left()
     finally:
         run.clean_up()
     assert outcome["finished"] is True
@@ -223,6 +224,6 @@ def test_a_java_process_that_is_killed_before_its_first_checkpoint_is_told_in_a_
         os.kill(run.java()[0], signal.SIGKILL)
         assert run.wait() == 1
         assert "recovery failed: the Java process is gone" in run.err and "Traceback" not in run.err
-        assert is_gone(run)
+        run.expect_nothing_left()
     finally:
         run.clean_up()

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from engine import Engine, latest
-from processes import Run, read_output, wait_for, write_pipeline
+from processes import Run, read_output, write_pipeline
+from waiting import wait_for
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(600)]
 

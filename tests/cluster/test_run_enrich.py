@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from cluster_runs import run_pipeline
-from processes import Run, is_gone, read_output, wait_for, write_pipeline
+from processes import Run, read_output, write_pipeline
+from waiting import wait_for
 
 from flink_job.sinks.file_sink import read_lines
 
@@ -66,7 +67,7 @@ def test_a_job_that_is_killed_goes_on_where_it_was(tmp_path: Path) -> None:
     try:
         wait_for(lambda: read_output(tmp_path / "enriched"), "events", lambda: run.process.poll() is None)
         run.kill()
-        assert is_gone(run)
+        run.expect_nothing_left()
     finally:
         run.clean_up()
     assert 0 < len(read_output(tmp_path / "enriched")) < events

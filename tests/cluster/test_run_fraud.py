@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from cluster_runs import Finished, run_pipeline, shipped_pipeline
-from processes import Run, read_output, wait_for, write_pipeline
+from processes import Run, read_output, write_pipeline
+from waiting import wait_for
 
 from flink_job.simulation.simulation import Simulation, SimulatorSpec
 from flink_job.sinks.file_sink import read_lines

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 from cluster_runs import run_pipeline
-from processes import Run, is_gone, read_output, wait_for, write_pipeline
+from processes import Run, read_output, write_pipeline
 from similar_entries import clustered, nearest, unit, write_items
+from waiting import wait_for
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
@@ -114,7 +115,7 @@ def test_a_job_that_is_killed_goes_on_to_the_same_answers_and_profiles(tmp_path:
         alive = lambda: run.process.poll() is None  # noqa: E731
         wait_for(lambda: read_output(tmp_path / "similar"), "answers", alive)
         run.kill()
-        assert is_gone(run)
+        run.expect_nothing_left()
     finally:
         run.clean_up()
     assert 0 < len(read_output(tmp_path / "similar")) < len(expected())

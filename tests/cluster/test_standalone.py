@@ -10,16 +10,16 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
-from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import linux
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.admin import NewTopic
 from kafka.errors import MessageSizeTooLargeError
-from processes import wait_for
+from waiting import wait_for
 
 from flink_job.machine.environment import EnvironmentProblem
 from flink_job.machine.ports import free_port
@@ -28,8 +28,6 @@ from flink_job.standalone.cluster import FlinkCluster
 from flink_job.standalone.daemons import Daemons
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
-
-LISTENING, LOCALHOST = "0A", {"0100007F", "0000000000000000FFFF00000100007F"}
 
 
 @pytest.fixture
@@ -60,29 +58,7 @@ def read(address: str, topic: str, count: int) -> list[bytes]:
 
 def processes_of(folder: Path) -> list[int]:
     """The processes whose command line names a folder."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            if str(folder).encode() in (process / "cmdline").read_bytes():
-                found.append(int(process.name))
-    return found
-
-
-def ports_of(pids: list[int]) -> dict[int, bool]:
-    """The ports that processes listen on, and whether that is on localhost only."""
-    inodes = set()
-    for pid in pids:
-        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-            if descriptor.is_symlink() and (link := re.match(r"socket:\[(\d+)", os.readlink(descriptor))):
-                inodes.add(link[1])
-    found = {}
-    for table in ("tcp", "tcp6"):
-        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
-            fields = line.split()
-            if fields[3] == LISTENING and fields[9] in inodes:
-                host, port = fields[1].split(":")
-                found[int(port, 16)] = host in LOCALHOST
-    return found
+    return [pid for pid in linux.processes() if str(folder) in linux.command_line(pid)]
 
 
 def ask(cluster: FlinkCluster, path: str) -> Any:
@@ -111,7 +87,7 @@ def test_messages_outlive_a_broker_that_is_killed(own_broker: Broker) -> None:
     expected = sorted(str(number).encode() for number in range(20))
     assert sorted(read(own_broker.address, "clicks", 20)) == expected
     assert sorted(read(second_listener(own_broker), "clicks", 20)) == expected
-    assert set(ports_of([own_broker.pid]).values()) == {True}
+    assert set(linux.ports([own_broker.pid]).values()) == {True}
     running = processes_of(own_broker.folder)
     assert running == [own_broker.pid]
     own_broker.start()
@@ -157,7 +133,7 @@ def test_every_task_manager_serves_its_metrics_and_all_else_is_on_localhost(
     assert len(flink_cluster.metrics_ports) == 2
     assert told == ids
     processes = [flink_cluster.job_manager, *flink_cluster.task_managers]
-    open_to_all = {port for port, local in ports_of(processes).items() if not local}
+    open_to_all = {port for port, local in linux.ports(processes).items() if not local}
     assert open_to_all == set(flink_cluster.metrics_ports)
 
 
@@ -194,7 +170,7 @@ def test_the_commands_start_and_end_everything(broker_jars: Path, tmp_path: Path
         running = processes_of(tmp_path)
         assert len(running) == 3
         assert all(str(pid) in begun.stdout for pid in running)
-        assert set(ports_of(running).values()) == {True}
+        assert set(linux.ports(running).values()) == {True}
 
         again = command("up", *ports)
         assert (again.returncode, again.stdout) == (0, f"They run already.\n{begun.stdout}")

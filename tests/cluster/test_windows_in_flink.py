@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import Run, is_gone, read_output, wait_for, write_pipeline
+from processes import Run, read_output, write_pipeline
+from waiting import wait_for
 
 pytestmark = pytest.mark.cluster
 START_MS, PAUSE = 1_700_000_000_000, 40
@@ -109,7 +110,7 @@ def test_state_goes_back_to_what_open_windows_need(tmp_path: Path) -> None:
         )
         run.interrupt()
         outcome = run.outcome()
-        assert is_gone(run)
+        run.expect_nothing_left()
     finally:
         run.clean_up()
     assert outcome["finished"] is False

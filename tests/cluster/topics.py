@@ -11,7 +11,7 @@ from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
-from processes import wait_for
+from waiting import wait_for
 
 _QUIET_S = 2.0
 

@@ -19,7 +19,7 @@ from operators.alerts.told import read_told, suppressed_json
 def email(server: Receiver, **options: Any) -> Email:
     usual = {
         "type": "email", "host": "localhost", "port": server.port, "security": "none",
-        "from": "sketchstream@example.org", "to": ["ann@example.org", "bob@example.org"], "timeout": "300ms",
+        "from": "sketchstream@example.org", "to": ["ann@example.org", "bob@example.org"], "timeout": "1s",
     }  # fmt: skip
     channel = {"name": "mail", **usual, **options}
     return Email(AlertsSpec.model_validate({"deliver": [channel]}).deliver[0])

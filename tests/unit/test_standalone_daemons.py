@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from waiting import wait_for
 
 from flink_job.machine.environment import EnvironmentProblem
 from flink_job.machine.orphans import end_orphans
@@ -43,12 +44,7 @@ def daemons(tmp_path: Path) -> Iterator[Daemons]:
 
 def printed(daemons: Daemons, daemon: Daemon) -> str:
     """The first thing that a process prints, as soon as it does."""
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        if said := (daemons.folder / f"{daemon.name}.out").read_text():
-            return said
-        time.sleep(0.02)
-    raise AssertionError(f"{daemon.name} prints nothing")
+    return wait_for((daemons.folder / f"{daemon.name}.out").read_text, f"a word of {daemon.name}")
 
 
 def lives(pid: int) -> bool:
@@ -95,9 +91,7 @@ def test_an_ended_process_that_its_parent_has_not_asked_for_does_not_run(daemons
     )
     parent = daemons.launch("parent", [sys.executable, "-c", keeps_zombie], os.environ)
     child = int(printed(daemons, parent))
-    deadline = time.monotonic() + 20
-    while lives(child) and time.monotonic() < deadline:
-        time.sleep(0.02)
+    wait_for(lambda: not lives(child), "the child's end")
 
     fields = Path(f"/proc/{child}/stat").read_text().split()
     assert fields[2] == "Z"
@@ -131,9 +125,7 @@ def test_workers_of_a_killed_process_are_ended_too_and_no_others(daemons: Daemon
     other = daemons.launch("other", [sys.executable, "-c", WITH_WORKER], os.environ)
     worker, other_worker = int(printed(daemons, server)), int(printed(daemons, other))
     os.kill(server.pid, signal.SIGKILL)
-    deadline = time.monotonic() + 10
-    while server.is_running() and time.monotonic() < deadline:
-        time.sleep(0.02)
+    wait_for(lambda: not server.is_running(), "its end")
     assert (lives(worker), lives(other_worker)) == (True, True)
 
     assert daemons.end([server]) == []
@@ -150,10 +142,8 @@ def test_the_mark_of_a_process_is_its_own_whatever_the_caller_carries(
     daemon = daemons.launch("daemon", SLEEP, os.environ)
 
     # Its environment can be read a moment after it has begun.
-    deadline = time.monotonic() + 5
-    while daemon.mark.encode() not in Path(f"/proc/{daemon.pid}/environ").read_bytes():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    environment = Path(f"/proc/{daemon.pid}/environ")
+    wait_for(lambda: daemon.mark.encode() in environment.read_bytes(), "its environment")
     assert end_orphans("of the caller") == []
     assert end_orphans(daemon.mark) == [daemon.pid]
 
@@ -213,9 +203,7 @@ def test_the_commands_show_and_end_what_is_noted_in_the_folder(tmp_path: Path) -
         assert told in shown.output
 
     worker.send(signal.SIGKILL)
-    deadline = time.monotonic() + 10
-    while worker.is_running() and time.monotonic() < deadline:
-        time.sleep(0.02)
+    wait_for(lambda: not worker.is_running(), "its end")
     shown = runner.invoke(main, ["status", *folder])
     assert (shown.exit_code, str(worker.pid) in shown.output) == (1, False)
     assert "ended" in shown.output
