@@ -14,7 +14,6 @@ from pyflink.datastream import (
     ProcessFunction,
     RuntimeContext,
     TimeDomain,
-    TimerService,
 )
 
 from operators.alerts.alert_spec import AlertsSpec
@@ -84,14 +83,14 @@ class DeliveryFunction(KeyedProcessFunction):
 
     def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator:
         """Take one alert."""
-        now_ms = self._turn_to(ctx)
+        now_ms = self._timers.turn_to(ctx.get_current_key(), ctx.timer_service()).now_ms
         yield from _told(self._runner().on_alert(value[1].encode(), now_ms))
         self._timers.at_event_time(END_OF_TIME_MS)
         self._come_again(now_ms)
 
     def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator:
         """Do what is due."""
-        now_ms = self._turn_to(ctx)
+        now_ms = self._timers.turn_to(ctx.get_current_key(), ctx.timer_service()).now_ms
         channel = self._timers.key
         if channel not in self._channels:
             state = DeliveryState(self._held)
@@ -106,11 +105,6 @@ class DeliveryFunction(KeyedProcessFunction):
         """End the threads."""
         for thread in self._threads:
             thread.close()
-
-    def _turn_to(self, ctx: KeyedProcessFunction.Context) -> int:
-        service: TimerService = ctx.timer_service()
-        self._timers.turn_to(ctx.get_current_key(), service)
-        return service.current_processing_time()
 
     def _runner(self) -> DeliveryRunner:
         """Return the runner of the channel at hand."""

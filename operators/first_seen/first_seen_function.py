@@ -49,10 +49,10 @@ class FirstSeenFunction(KeyedProcessFunction):
 
     def process_element(self, value: bytes, ctx: KeyedProcessFunction.Context) -> Iterator:
         """Take one record."""
-        shard, service = ctx.get_current_key(), ctx.timer_service()
-        self._timers.turn_to(shard, service)
+        shard = ctx.get_current_key()
+        clock = self._timers.turn_to(shard, ctx.timer_service())
         runner = self._runners[stream_of(shard)]
-        for output in runner.on_record(shard, decode_seen(value), service.current_watermark()):
+        for output in runner.on_record(shard, decode_seen(value), clock.watermark_ms):
             if isinstance(output, FirstSeenEvent):
                 yield FIRST_SEEN, output.text.decode()
             else:
@@ -60,9 +60,9 @@ class FirstSeenFunction(KeyedProcessFunction):
 
     def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Row]:
         """Tell the windows how far a shard is."""
-        shard, service = ctx.get_current_key(), ctx.timer_service()
+        shard = ctx.get_current_key()
         if stream_of(shard) not in self._runners:
             return  # of a metric that was taken out of the pipeline
-        self._timers.turn_to(shard, service)
-        for record in self._runners[stream_of(shard)].on_event_time(shard, service.current_watermark()):
+        clock = self._timers.turn_to(shard, ctx.timer_service())
+        for record in self._runners[stream_of(shard)].on_event_time(shard, clock.watermark_ms):
             yield Row(*record)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from math import ceil
 
 from pyflink.common import Row, Types
-from pyflink.datastream import KeyedProcessFunction, OutputTag, RuntimeContext, TimeDomain, TimerService
+from pyflink.datastream import KeyedProcessFunction, OutputTag, RuntimeContext, TimeDomain
 
 from operators.gather.gauges import GatherGauges
 from operators.gather.runner import GatherRunner, Outputs
@@ -57,7 +57,7 @@ class GatherFunction(KeyedProcessFunction):
     def process_element(self, value: bytes, ctx: KeyedProcessFunction.Context) -> Iterator:
         """Take one record."""
         key = ctx.get_current_key()
-        clock = self._turn_to(key, ctx.timer_service())
+        clock = self._timers.turn_to(key, ctx.timer_service())
         runner, gauges = self._streams[stream_of(key)]
         yield from _emit(runner.on_record(decode_record(value), clock), gauges)
         self._look(key, clock)
@@ -67,15 +67,11 @@ class GatherFunction(KeyedProcessFunction):
         key = ctx.get_current_key()
         if stream_of(key) not in self._streams:
             return  # of a metric that was taken out of the pipeline
-        clock = self._turn_to(key, ctx.timer_service())
+        clock = self._timers.turn_to(key, ctx.timer_service())
         runner, gauges = self._streams[stream_of(key)]
         if ctx.time_domain() == TimeDomain.EVENT_TIME:
             yield from _emit(runner.on_event_time(timestamp, clock), gauges)
         self._look(key, clock)
-
-    def _turn_to(self, key: str, service: TimerService) -> Clock:
-        self._timers.turn_to(key, service)
-        return Clock(service.current_watermark(), service.current_processing_time())
 
     def _look(self, key: str, clock: Clock) -> None:
         """Count what the shard holds; where it is too early, come again, as nothing else may happen."""

@@ -34,13 +34,13 @@ class ResultWorker(RuleWorker):
     def take(self, value: bytes, ctx: Any) -> Iterator:
         """Take results of one shard."""
         shard = ctx.get_current_key()
-        clock = self.turn_to(shard, ctx.timer_service())
+        clock = self.timers.turn_to(shard, ctx.timer_service())
         yield from self._emit(self._runner.on_results(shard, decode_final_results(value).lines, clock))
 
     def do_what_is_due(self, timestamp: int, ctx: Any) -> Iterator:
         """Do what is due at a timer."""
         shard = ctx.get_current_key()
-        clock = self.turn_to(shard, ctx.timer_service())
+        clock = self.timers.turn_to(shard, ctx.timer_service())
         by_event_time = ctx.time_domain() == TimeDomain.EVENT_TIME
         due = self._runner.on_event_time if by_event_time else self._runner.on_processing_time
         yield from self._emit(due(shard, timestamp, clock))

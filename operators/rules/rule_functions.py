@@ -10,12 +10,10 @@ from pyflink.datastream import (
     KeyedBroadcastProcessFunction,
     KeyedProcessFunction,
     RuntimeContext,
-    TimerService,
 )
 
 from operators.plan import Plan
 from operators.windows.flink_timers import FlinkTimers
-from operators.windows.runner import Clock
 from operators.worker import settle
 
 
@@ -55,11 +53,6 @@ class RuleWorker(ABC):
     @abstractmethod
     def restore(self, ctx: KeyedBroadcastProcessFunction.ReadOnlyContext) -> None:
         """Put in force what broadcast state has."""
-
-    def turn_to(self, shard: str, service: TimerService) -> Clock:
-        """Have timers be those of a shard; return the times now."""
-        self.timers.turn_to(shard, service)
-        return Clock(service.current_watermark(), service.current_processing_time())
 
 
 class FixedRules(KeyedProcessFunction):

@@ -47,14 +47,14 @@ class RulesWorker(RuleWorker):
     def take(self, value: bytes, ctx: Any) -> Iterator:
         """Take the events of one record."""
         shard = ctx.get_current_key()
-        clock = self.turn_to(shard, ctx.timer_service())
+        clock = self.timers.turn_to(shard, ctx.timer_service())
         yield from _emit(self._runner.on_record(shard, decode_rule_record(value), clock))
         self._gauges.update()
 
     def do_what_is_due(self, timestamp: int, ctx: Any) -> Iterator:
         """Do what is due at a timer."""
         shard = ctx.get_current_key()
-        clock = self.turn_to(shard, ctx.timer_service())
+        clock = self.timers.turn_to(shard, ctx.timer_service())
         by_event_time = ctx.time_domain() == TimeDomain.EVENT_TIME
         due = self._runner.on_event_time if by_event_time else self._runner.on_processing_time
         yield from _emit(due(shard, timestamp, clock))

@@ -6,6 +6,8 @@ from collections import OrderedDict
 
 from pyflink.datastream import TimerService
 
+from operators.windows.runner import Clock
+
 _REMEMBERED_TIMERS = 4096
 
 
@@ -21,9 +23,10 @@ class FlinkTimers:
         self.key = ""
         self._asked: OrderedDict[tuple[str, int, bool], None] = OrderedDict()
 
-    def turn_to(self, key: str, service: TimerService) -> None:
-        """Register timers for this key from now on."""
+    def turn_to(self, key: str, service: TimerService) -> Clock:
+        """Register timers for this key from now on; return the times now."""
         self.key, self._service = key, service
+        return Clock(service.current_watermark(), service.current_processing_time())
 
     def at_event_time(self, time_ms: int) -> None:
         """Ask for a call when the watermark reaches this time."""

@@ -7,7 +7,7 @@ from math import ceil
 from typing import NamedTuple
 
 from pyflink.common import Row, Types
-from pyflink.datastream import KeyedProcessFunction, OutputTag, RuntimeContext, TimeDomain, TimerService
+from pyflink.datastream import KeyedProcessFunction, OutputTag, RuntimeContext, TimeDomain
 
 from operators.ingest.partials import session_stream
 from operators.plan import Plan
@@ -90,7 +90,7 @@ class WindowFunction(KeyedProcessFunction):
     def process_element(self, value: tuple, ctx: KeyedProcessFunction.Context) -> Iterator:
         """Take one record."""
         key = ctx.get_current_key()
-        clock = self._turn_to(key, ctx.timer_service())
+        clock = self._timers.turn_to(key, ctx.timer_service())
         runner = self._streams[stream_of(key)].runner
         yield from self._emit(key, runner.on_record(decode_record(value), clock))
         self._look(key, clock)
@@ -100,16 +100,12 @@ class WindowFunction(KeyedProcessFunction):
         key = ctx.get_current_key()
         if stream_of(key) not in self._streams:
             return  # of a metric that was taken out of the pipeline
-        clock = self._turn_to(key, ctx.timer_service())
+        clock = self._timers.turn_to(key, ctx.timer_service())
         runner = self._streams[stream_of(key)].runner
         by_event_time = ctx.time_domain() == TimeDomain.EVENT_TIME
         due = runner.on_event_time if by_event_time else runner.on_processing_time
         yield from self._emit(key, due(timestamp, clock))
         self._look(key, clock)
-
-    def _turn_to(self, key: str, service: TimerService) -> Clock:
-        self._timers.turn_to(key, service)
-        return Clock(service.current_watermark(), service.current_processing_time())
 
     def _emit(self, key: str, outputs: Outputs) -> Iterator:
         stream = self._streams[stream_of(key)]

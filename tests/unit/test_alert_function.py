@@ -61,6 +61,9 @@ class Flink:
     def time_domain(self) -> TimeDomain:
         return self.domain
 
+    def current_watermark(self) -> int:
+        return 0
+
     def current_processing_time(self) -> int:
         return int(time.time() * 1000)
 
