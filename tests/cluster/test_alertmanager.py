@@ -139,8 +139,8 @@ def test_what_fires_is_shown_for_as_long_as_it_fires_and_no_longer_than_the_job_
 def test_an_alertmanager_that_comes_late_and_restarts_shows_what_fires(manager: AlertmanagerProcess) -> None:
     with live(spec(manager, "4s", group_wait="0s")) as running:
         running.send(result_alert(1, raised_ms=int(time.time() * 1000)))
-        work(running, 1)
-        assert running.runner.breaker.is_open and running.runner.pending == 1
+        wait_for(lambda: running.work() or running.runner.breaker.is_open, "an open breaker")
+        assert running.runner.pending == 1
         manager.start()
         wait_for(lambda: running.work() and manager.shown(), "the alert")
         assert {one["labels"]["user"] for one in manager.shown()} == {"u1"}

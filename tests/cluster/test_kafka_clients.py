@@ -78,7 +78,7 @@ def test_a_broker_that_cannot_be_talked_to_is_told_with_the_reason(
     properties: dict[str, str],
     told: str,
 ) -> None:
-    monkeypatch.setattr(connection, "_ANSWER_S", 1.5)
+    monkeypatch.setattr(connection, "_ANSWER_S", 4)
     with pytest.raises(BrokerProblem) as caught:
         partitions_of_source(source(getattr(guarded, listener), topic="orders", properties=properties))
 

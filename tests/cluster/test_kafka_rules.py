@@ -28,7 +28,7 @@ OUTPUTS = ("results", "late", "rejects", "alerts", "decisions", "audit")
 RULES = [
     {"name": "large", "when": "amount > limit", "parameters": {"limit": {"value": 100}}, "decide": "block"},
     {"name": "velocity", "when": "payments > 3", "decide": "review"},
-    {"name": "left", "when": "action = 'cart'", "unless": "action = 'buy'", "within": "2s"},
+    {"name": "left", "when": "action = 'cart'", "unless": "action = 'buy'", "within": "10s"},
     {"name": "crowd", "metric": "arrivals", "when": "value >= 5"},
 ]
 LARGER = RULES[0] | {"parameters": {"limit": {"value": 300, "min": 100, "max": 1000}}}
