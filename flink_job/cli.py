@@ -51,6 +51,11 @@ def _told_plainly(command: Callable[..., None]) -> Callable[..., None]:
         except EnvironmentProblem as problem:
             click.echo(f"{problem.message}\n{problem.remedy}", err=True)
             sys.exit(_FAILED)
+        except OSError as problem:
+            if problem.filename is None:
+                raise
+            click.echo(f"{problem.filename}: {problem.strerror}", err=True)
+            sys.exit(_FAILED)
 
     return wrapper
 

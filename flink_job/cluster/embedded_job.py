@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -110,15 +111,19 @@ def start(
     mark = mark_run()
     # What fails is told in one line; PyFlink and py4j would log whole stack traces to the screen besides.
     logging.disable(logging.ERROR)
-    logs = pipeline.run_folder() / "logs"
+    folder = pipeline.run_folder()
+    logs, temporary = folder / "logs", folder / "tmp"
     logs.mkdir(parents=True, exist_ok=True)
     for earlier in logs.glob("flink-*.log"):
         earlier.unlink()
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
     os.environ["FLINK_LOG_DIR"] = str(logs)
     os.environ.setdefault("LOG4J_PROPERTIES", str(LOG4J_PROPERTIES))
-    if " " not in str(logs):  # PyFlink splits these at blanks
-        crash_report = f"-XX:ErrorFile={logs}/java-crash-%p.log"
-        os.environ["JVM_ARGS"] = " ".join(filter(None, (os.environ.get("JVM_ARGS"), crash_report)))
+    if " " not in str(folder):  # PyFlink splits these at blanks
+        # Where Java is killed it leaves 100 MB of temporary files: here the next run finds and clears them.
+        options = f"-XX:ErrorFile={logs}/java-crash-%p.log -Djava.io.tmpdir={temporary}"
+        os.environ["JVM_ARGS"] = " ".join(filter(None, (os.environ.get("JVM_ARGS"), options)))
     # Otherwise workers would be threads of this process and share its interpreter lock.
     os.environ["_python_worker_execution_mode"] = "process"  # noqa: SIM112 - Flink spells it so
     # Workers find the packages where they are; shipping them as files would copy the whole checkout.

@@ -22,6 +22,7 @@ from flink_job.pipeline.reading import PipelineProblem
 from flink_job.pipeline.spec import Pipeline
 from flink_job.runs.began import write_began
 from flink_job.runs.checkpoints import restore_point, savepoint_folder
+from flink_job.runs.only_one import only_run
 from flink_job.sinks.file_sink import FileSink, FileSinkSpec, parts, read_lines
 from flink_job.sinks.kafka_sink import KafkaSink
 from flink_job.sinks.kafka_spec import KafkaSinkSpec
@@ -84,6 +85,11 @@ def run(
         JobFailed: where the job fails.
     """
     port = _port(port)
+    with only_run(pipeline):
+        return _run(pipeline, console, go_on, port, overwrite)
+
+
+def _run(pipeline: Pipeline, console: Console, go_on: str | None, port: int, overwrite: bool) -> Outcome:
     restore = None if go_on is None else restore_point(pipeline, go_on)
     source = open_source(pipeline, go_on is not None, console)
     if restore is None:

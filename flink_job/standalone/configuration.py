@@ -36,8 +36,11 @@ def cluster_settings(temporary: Path, rest_port: int, slots: int) -> dict[str, A
     """
     # Flink's file has what this version needs of Java, such as the packages to open.
     shipped = yaml.safe_load((flink_home() / "conf" / CONFIGURATION_FILE).read_text(encoding="utf-8"))
+    settings = _flattened(shipped)
+    if " " not in str(temporary):  # Flink's scripts split these at blanks
+        settings["env.java.opts.all"] += f" -Djava.io.tmpdir={temporary}"
     return {
-        **_flattened(shipped),
+        **settings,
         **dict.fromkeys(_LOCALHOST, "localhost"),
         "jobmanager.rpc.port": free_port(),
         "rest.port": rest_port,

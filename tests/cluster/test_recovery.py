@@ -140,10 +140,13 @@ def test_a_command_killed_at_its_first_checkpoint_and_again_later_goes_on_to_the
             run.clean_up()
     before = len(read_output(folder / "results"))
     assert 0 < before < len(undisturbed.results)
+    left = set((folder / ".sketchstream" / "recovery" / "tmp").iterdir())
+    assert any(path.name.startswith("minicluster") for path in left)
     run = start(folder, "--from", "latest")
     try:
         assert run.outcome()["results"] == len(undisturbed.results)
         run.expect_nothing_left()
+        assert not any(path.exists() for path in left)
     finally:
         run.clean_up()
     expect_the_same(folder, undisturbed)

@@ -138,7 +138,9 @@ def test_the_cluster_keeps_to_localhost_and_to_flinks_own_java_options(tmp_path:
 
     hosts = {key: value for key, value in settings.items() if key.endswith(("host", "address"))}
     assert len(hosts) == 6 and set(hosts.values()) == {"localhost"}
-    assert settings["env.java.opts.all"] == shipped["env"]["java"]["opts"]["all"]
+    own = shipped["env"]["java"]["opts"]["all"]
+    assert settings["env.java.opts.all"] == f"{own} -Djava.io.tmpdir={tmp_path}"
+    assert cluster_settings(tmp_path / "a b", 8081, 3)["env.java.opts.all"] == own
     assert (settings["rest.port"], settings["rest.bind-port"]) == (8081, 8081)
     assert settings["taskmanager.numberOfTaskSlots"] == 3
     assert settings["python.executable"] == settings["python.client.executable"] == sys.executable
