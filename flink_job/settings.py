@@ -60,6 +60,16 @@ def job_settings(pipeline: Pipeline, source: Source) -> dict[str, str]:
     return settings
 
 
+def slots(pipeline: Pipeline, parallelism: int) -> int:
+    """Return how many slots a job takes.
+
+    Args:
+        pipeline: the pipeline.
+        parallelism: that of a pipeline which says none.
+    """
+    return (pipeline.parallelism or parallelism) * (2 if pipeline.rules_own_slots else 1)
+
+
 def _idle_timeout_ms(pipeline: Pipeline, source: Source) -> int:
     """Return after how long a silent reader of events is idle, 0 for never.
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.alerts.jobs import JOBS, OUTPUTS, start
+from bench.alerts.jobs import JOBS, OUTPUTS, prepared, start
 from bench.alerts.payments import frauds, producing, send, simulated
 from bench.e2e.meter import processes
 from bench.e2e.rig import Stage, fresh_cluster, running_broker
@@ -117,8 +117,9 @@ def _measure(stage: Stage, rate: int, options: Any) -> Arrived:
         delete(stage.broker, topic)
     for topic in ("payments", "rules", "verdicts"):
         create(stage.broker, topic)
-    with fresh_cluster(stage.folder / "flink") as cluster:
-        start(stage, cluster, options.jobs, options.overrides)
+    jobs = prepared(stage, options.jobs, options.overrides)
+    with fresh_cluster(stage.folder / "flink", slots=sum(job.slots for job in jobs)) as cluster:
+        start(cluster, jobs)
         with _reading(stage) as alerts, producing(stage.broker, "payments") as producer:
             behind_s = send(lines[: len(lines) - len(measured)], rate, producer)
             before = _cpu_seconds(cluster)

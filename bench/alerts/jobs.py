@@ -6,6 +6,7 @@ import re
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from bench.e2e.rig import PARALLELISM, Stage
 from flink_job.cluster.rest import FlinkRest
 from flink_job.cluster.submission import submit
 from flink_job.pipeline.reading import load_pipeline
-from flink_job.settings import PYTHON
+from flink_job.pipeline.spec import Pipeline
+from flink_job.settings import PYTHON, slots
 from flink_job.sinks.opening import open_sinks
 from flink_job.standalone.cluster import FlinkCluster
 
@@ -37,24 +39,51 @@ _SINKS = {
 _STARTS_S = 120.0
 
 
-def start(stage: Stage, cluster: FlinkCluster, jobs: str, overrides: Sequence[str]) -> None:
-    """Submit jobs and wait until every part of them works.
+@dataclass(frozen=True)
+class Job:
+    """A job that is to be started.
+
+    Attributes:
+        pipeline: its pipeline.
+        path: the pipeline's file.
+        overrides: what the pipeline has otherwise than the file, `KEY=VALUE`.
+    """
+
+    pipeline: Pipeline
+    path: Path
+    overrides: list[str]
+
+    @property
+    def slots(self) -> int:
+        """How many slots it takes."""
+        return slots(self.pipeline, PARALLELISM)
+
+
+def prepared(stage: Stage, jobs: str, overrides: Sequence[str]) -> list[Job]:
+    """Write the files of jobs.
 
     Args:
         stage: where.
-        cluster: the cluster.
         jobs: which, a key of `JOBS`.
         overrides: what pipelines that may have the key are to have otherwise, `KEY=VALUE`.
     """
+    made = []
     for part in JOBS[jobs]:
         path, document = stage.folder / f"{part}.yaml", _document(stage, part)
         path.write_text(yaml.safe_dump(document, sort_keys=False))
         own = [override for override in overrides if re.split(r"[.=]", override)[0] not in _WITHOUT[part]]
-        pipeline = load_pipeline(path, own)
-        open_sinks(pipeline, keep_here=False, console=Console(stderr=True))
-        job = submit(pipeline, path, own, cluster.address, None, {PYTHON: sys.executable})
+        made.append(Job(load_pipeline(path, own), path, own))
+    return made
+
+
+def start(cluster: FlinkCluster, jobs: Sequence[Job]) -> None:
+    """Submit jobs and wait until every part of them works."""
+    for job in jobs:
+        open_sinks(job.pipeline, keep_here=False, console=Console(stderr=True))
+        settings = {PYTHON: sys.executable}
+        job_id = submit(job.pipeline, job.path, job.overrides, cluster.address, None, settings)
         rest, deadline = FlinkRest(f"http://{cluster.address}"), time.monotonic() + _STARTS_S
-        while rest.latest_checkpoint(job) is None:
+        while rest.latest_checkpoint(job_id) is None:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"the job had no checkpoint within {_STARTS_S:.0f} s")
             time.sleep(0.5)

@@ -61,16 +61,19 @@ def running_broker(folder: Path) -> Iterator[Broker]:
 
 
 @contextmanager
-def fresh_cluster(folder: Path, settings: Mapping[str, str] = MappingProxyType({})) -> Iterator[FlinkCluster]:
-    """Run a cluster of one TaskManager with a slot for each of the job's parallel parts.
+def fresh_cluster(
+    folder: Path, settings: Mapping[str, str] = MappingProxyType({}), slots: int = PARALLELISM
+) -> Iterator[FlinkCluster]:
+    """Run a cluster of one TaskManager.
 
     Args:
         folder: its folder.
         settings: Flink's settings besides those of the benchmark.
+        slots: how many parallel parts of jobs there is room for.
     """
     checkpoints = {"execution.checkpointing.dir": (folder / "checkpoints").as_uri()}
     cluster = FlinkCluster(
-        folder, free_port(), slots=PARALLELISM, settings=SETTINGS | checkpoints | settings, prometheus=True
+        folder, free_port(), slots=slots, settings=SETTINGS | checkpoints | settings, prometheus=True
     )
     cluster.start()
     try:

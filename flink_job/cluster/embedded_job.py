@@ -20,7 +20,7 @@ from flink_job.machine.environment import export_java
 from flink_job.machine.flink import LOG4J_PROPERTIES
 from flink_job.machine.orphans import end_orphans, mark_run
 from flink_job.pipeline.spec import Pipeline
-from flink_job.settings import embedded_settings, job_settings
+from flink_job.settings import embedded_settings, job_settings, slots
 from flink_job.sinks.sink import Sink
 from flink_job.sources.source import Source
 
@@ -137,9 +137,8 @@ def start(
 
     with _output_of_children(logs / "java.out"):
         get_gateway()
-    parallelism = pipeline.parallelism or _PARALLELISM
-    slots = parallelism * (2 if pipeline.rules_own_slots else 1)
-    settings = embedded_settings(port, parallelism, slots) | job_settings(pipeline, source)
+    settings = embedded_settings(port, _PARALLELISM, slots(pipeline, _PARALLELISM))
+    settings |= job_settings(pipeline, source)
     if pipeline.uses_kafka():
         settings["pipeline.jars"] = connector_jar().as_uri()
     if restore is not None:
