@@ -38,6 +38,7 @@ def main(path: Path, overrides: tuple[str, ...]) -> None:
     from pyflink.datastream import StreamExecutionEnvironment
     from pyflink.util.java_utils import get_j_env_configuration
 
+    from flink_job.stream_graph import stream_graph
     from flink_job.topology import build
 
     env = StreamExecutionEnvironment.get_execution_environment()
@@ -51,7 +52,7 @@ def main(path: Path, overrides: tuple[str, ...]) -> None:
         configuration.set_string(key, value)
     env.configure(configuration)
     build(pipeline, source, sinks, env, time.time_ns() // 1_000_000 if _begins_afresh(own) else None)
-    env.execute(pipeline.name)
+    env._j_stream_execution_environment.execute(stream_graph(env, pipeline, source))
 
 
 def _begins_afresh(configuration: JavaObject) -> bool:

@@ -123,16 +123,17 @@ def start(
     if " " not in str(folder):  # PyFlink splits these at blanks
         # Where Java is killed it leaves 100 MB of temporary files: here the next run finds and clears them.
         options = f"-XX:ErrorFile={logs}/java-crash-%p.log -Djava.io.tmpdir={temporary}"
-        os.environ["JVM_ARGS"] = " ".join(filter(None, (os.environ.get("JVM_ARGS"), options)))
+        os.environ["JVM_ARGS"] = " ".join(filter(None, (options, os.environ.get("JVM_ARGS"))))
     # Otherwise workers would be threads of this process and share its interpreter lock.
     os.environ["_python_worker_execution_mode"] = "process"  # noqa: SIM112 - Flink spells it so
     # Workers find the packages where they are; shipping them as files would copy the whole checkout.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
 
-    from pyflink.common import Configuration
+    from pyflink.common import Configuration, JobClient
     from pyflink.datastream import StreamExecutionEnvironment
     from pyflink.java_gateway import get_gateway
 
+    from flink_job.stream_graph import stream_graph
     from flink_job.topology import build
 
     with _output_of_children(logs / "java.out"):
@@ -148,7 +149,8 @@ def start(
         configuration.set_string(key, value)
     env = StreamExecutionEnvironment.get_execution_environment(configuration)
     build(pipeline, source, sinks, env, begun_ms=time.time_ns() // 1_000_000 if restore is None else None)
-    client = env.execute_async(pipeline.name)
+    graph = stream_graph(env, pipeline, source)
+    client = JobClient(env._j_stream_execution_environment.executeAsync(graph))
     log = max(logs.glob("*.log"), key=lambda path: path.stat().st_mtime_ns, default=logs)
     return EmbeddedJob(client, FlinkRest(f"http://localhost:{port}"), str(client.get_job_id()), log, mark)
 

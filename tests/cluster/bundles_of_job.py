@@ -17,6 +17,7 @@ from flink_job.pipeline.reading import load_pipeline
 from flink_job.settings import job_settings
 from flink_job.sinks.opening import open_sinks
 from flink_job.sources.opening import open_source
+from flink_job.stream_graph import stream_graph
 from flink_job.topology import build
 
 _BUNDLE = "python.fn-execution.bundle."
@@ -30,7 +31,7 @@ if __name__ == "__main__":
     env = StreamExecutionEnvironment.get_execution_environment(configuration)
     build(pipeline, source, sinks, env, None)
     bundles = {}
-    for node in env._generate_stream_graph().getStreamNodes().toArray():
+    for node in stream_graph(env, pipeline, source).getStreamNodes().toArray():
         name = node.getOperatorName().partition("[")[0]
         if name in sys.argv[2].split(","):
             settings = node.getOperatorFactory().getOperator().getConfiguration().toMap()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,10 @@ from flink_job.standalone.cluster import FlinkCluster
 from flink_job.standalone.distribution import BROKER_JARS
 
 ROOT = Path(__file__).resolve().parents[2]
+
+# What Java's second compiler makes faster comes too late for runs as short as those of tests.
+QUICK_JAVA = "-XX:TieredStopAtLevel=1"
+os.environ.setdefault("JVM_ARGS", QUICK_JAVA)
 
 
 @pytest.fixture(scope="session")
@@ -81,8 +86,12 @@ def admin(guarded: GuardedBroker) -> Iterator[KafkaAdminClient]:
 
 @pytest.fixture(scope="session")
 def lasting_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlinkCluster]:
+    options = {
+        "env.java.opts.jobmanager": QUICK_JAVA,
+        "env.java.opts.taskmanager": f"-XX:+UseParallelGC {QUICK_JAVA}",
+    }
     lasting = FlinkCluster(
-        tmp_path_factory.mktemp("flink"), free_port(), task_managers=2, slots=2, prometheus=True
+        tmp_path_factory.mktemp("flink"), free_port(), 2, slots=2, settings=options, prometheus=True
     )
     yield lasting
     lasting.stop()

@@ -12,7 +12,7 @@ import pytest
 
 pytestmark = pytest.mark.cluster
 
-INGEST, BEHIND = "PythonCalc", ("rules", "first seen", "windows")
+INGEST, WINDOWS, BEHIND = "PythonCalc", "windows", ("rules", "first seen")
 
 
 @pytest.mark.parametrize(("profile", "ingest_ms", "records"), [("latency", 10, 1), ("throughput", 200, 2)])
@@ -25,7 +25,7 @@ def test_what_ingest_gathers_is_not_what_is_gathered_behind_it(
         project_root / "pipelines" / "fraud.yaml",
     )
     ran = subprocess.run(
-        [sys.executable, script, pipeline, ",".join([INGEST, *BEHIND]), f"profile={profile}"],
+        [sys.executable, script, pipeline, ",".join([INGEST, WINDOWS, *BEHIND]), f"profile={profile}"],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(project_root)},
         capture_output=True,
@@ -35,4 +35,5 @@ def test_what_ingest_gathers_is_not_what_is_gathered_behind_it(
     assert ran.returncode == 0, ran.stderr
     bundles = json.loads(ran.stdout)
     assert bundles.pop(INGEST)[0] == ingest_ms
+    assert bundles.pop(WINDOWS) == [200, 2]
     assert bundles == {name: [200, records] for name in BEHIND}
