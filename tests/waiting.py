@@ -8,7 +8,7 @@ from typing import Any
 
 
 def wait_for(
-    found: Callable[[], Any], what: str, alive: Callable[[], bool] = lambda: True, timeout_s: float = 150
+    found: Callable[[], Any], what: str, alive: Callable[[], bool] = lambda: True, *, timeout_s: float = 150
 ) -> Any:
     """Return what is found once it is truthy.
 

@@ -133,7 +133,7 @@ def test_what_fires_is_shown_for_as_long_as_it_fires_and_no_longer_than_the_job_
         # The one on an event has no end, so that it ended after `hold`.
         assert [one["annotations"]["alert_id"] for one in manager.shown()] == ["00000001"]
         assert {"00000002"} in manager.notified("resolved")
-    wait_for(lambda: manager.shown() == [], "the end of what nobody tells of", 10)
+    wait_for(lambda: manager.shown() == [], "the end of what nobody tells of", timeout_s=10)
 
 
 def test_an_alertmanager_that_comes_late_and_restarts_shows_what_fires(manager: AlertmanagerProcess) -> None:

@@ -89,7 +89,7 @@ def test_all_alerts_arrive_before_the_job_ends_and_flink_shows_no_secret(
     }
     count = 140  # so many that there are more to come when all has been asked that is asked here
     with job(tmp_path, count, 50, alerts) as run:
-        wait_for(lambda: len(server.got()) > 3, "alerts", 90)
+        wait_for(lambda: len(server.got()) > 3, "alerts")
         told = shown(run)
         assert "deliver alerts" in told
         server.behave("503")
@@ -113,10 +113,10 @@ def test_when_the_workers_are_killed_no_alert_is_lost_and_few_come_twice(
     alerts = {"at_most": 10_000, "group_wait": "20ms", "deliver": [webhook(server)]}
     with job(tmp_path, 300, 40, alerts) as run:
         for killed_after in (40, 160):
-            wait_for(lambda after=killed_after: len(taken(server)) > after, "alerts", 90)
+            wait_for(lambda after=killed_after: len(taken(server)) > after, "alerts")
             before = len(taken(server))
             run.kill_workers()
-            wait_for(lambda before=before: len(taken(server)) > before + 20, "more alerts", 90)
+            wait_for(lambda before=before: len(taken(server)) > before + 20, "more alerts")
         assert run.wait() == 0, run.err
     got = Counter(name for name, _ in taken(server))
     assert got.keys() == wanted(300)
