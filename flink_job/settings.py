@@ -83,8 +83,8 @@ def bundle_settings(pipeline: Pipeline, source: Source) -> dict[str, str]:
 
     For low latency nothing is: a record has all that a worker gets of a batch, and need not wait for another.
     """
-    most = 1 if pipeline.timing() == "latency" else source.rows_per_batch * _BATCHES_PER_BUNDLE
-    return {_BUNDLE_TIME: str(_BUNDLE_MS), _BUNDLE_SIZE: str(most)}
+    gathered = window_settings(source)
+    return gathered | {_BUNDLE_SIZE: "1"} if pipeline.timing() == "latency" else gathered
 
 
 def window_settings(source: Source) -> dict[str, str]:

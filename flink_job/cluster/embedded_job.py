@@ -117,7 +117,7 @@ def start(
     for earlier in logs.glob("flink-*.log"):
         earlier.unlink()
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
+    temporary.mkdir(exist_ok=True)  # what a killed process is still about to write may have kept it
     os.environ["FLINK_LOG_DIR"] = str(logs)
     os.environ.setdefault("LOG4J_PROPERTIES", str(LOG4J_PROPERTIES))
     if " " not in str(folder):  # PyFlink splits these at blanks
