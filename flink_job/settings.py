@@ -14,7 +14,7 @@ PYTHON = "python.executable"
 CHECKPOINT_FOLDER = "execution.checkpointing.dir"
 _BUNDLE_MS = 200
 """How long what arrives at a Python operator is gathered before it is sent to its worker."""
-_INGEST_MS = {"throughput": 200, "latency": 10}
+_INGEST_MS = {"throughput": 200, "latency": 5}
 """How long messages are gathered for ingest. Each batch costs a round trip in every operator behind it.
 
 Flink looks every so often whether the time is over since the last bundle was done, so up to twice as long is
@@ -55,6 +55,8 @@ def job_settings(pipeline: Pipeline, source: Source) -> dict[str, str]:
     if pipeline.timing() == "latency":
         # A task stands still while RocksDB writes what is new for a checkpoint: with Snappy six times longer.
         settings["state.backend.rocksdb.compression.per.level"] = "NO_COMPRESSION"
+        # So much at most is still to be written then; what was before has been, by a thread of RocksDB's.
+        settings["state.backend.rocksdb.writebuffer.size"] = "16 mb"
     if pipeline.parallelism is not None:
         settings["parallelism.default"] = str(pipeline.parallelism)
     return settings

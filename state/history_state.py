@@ -2,12 +2,7 @@
 
 | map | key | value |
 |---|---|---|
-| `histories` | u64 big-endian, rising: the number of a part of the log | what was written together |
-
-A part::
-
-    4 bytes  b"RHL" and the format version, 1
-    ...      MessagePack: an array of pairs: canonical JSON of the entity and its history, see `state.history`
+| `histories` | u64 big-endian, rising: the number of a part of the log | the part, see `state.history_part` |
 
 `*` stands for what is remembered of all entities of the shard together. The last part that an entity is in
 has its history; one without any bytes says that it was forgotten. What is written adds one part: many entries
@@ -23,38 +18,29 @@ whoever restores state does it in a new one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
 
-import msgspec
-
-from sketches.errors import BadData
 from state.clock_state import EntryMap
 from state.history import History, read_history, times_of, write_history
+from state.history_part import read_part, write_part
 
 EVERYONE = b"*"
-_MAGIC = b"RHL\x01"
 _LEAST_BYTES = 1 << 16
 _FORGOTTEN = b""
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(list[tuple[bytes, bytes]]).decode
 
 
-def write_part(entries: Mapping[bytes, bytes]) -> bytes:
-    """Return a part of the log."""
-    return _MAGIC + _encode(list(entries.items()))
+class _Part(NamedTuple):
+    """What is known of a part of the log.
 
-
-def read_part(data: bytes) -> list[tuple[bytes, bytes]]:
-    """Read a part of the log.
-
-    Raises:
-        BadData: where the bytes are not such a part of this version, are cut short or too long.
+    Attributes:
+        entities: whose histories it has.
+        plain_bytes: how many bytes these and the entities have.
+        held_bytes: how many it takes in state.
     """
-    if data[: len(_MAGIC)] != _MAGIC:
-        raise BadData(f"expected a part that begins with {_MAGIC!r}, got {bytes(data[:4])!r}")
-    try:
-        return _decode(data[len(_MAGIC) :])
-    except msgspec.DecodeError as problem:
-        raise BadData(f"a part of {len(data)} bytes cannot be read: {problem}") from problem
+
+    entities: tuple[bytes, ...]
+    plain_bytes: int
+    held_bytes: int
 
 
 class _Log:
@@ -68,10 +54,10 @@ class _Log:
 
     def __init__(self, parts: Iterable[tuple[bytes, bytes]]) -> None:
         self.known: dict[bytes, bytes] = {}
-        self.bytes = self._true_bytes = self._next = 0
+        self.bytes = self._plain_bytes = self._true_bytes = self._next = 0
         self._place: dict[bytes, int] = {}
-        self._parts: dict[int, tuple[tuple[bytes, ...], int]] = {}
-        """The entities in each part, from the oldest on, and its bytes."""
+        self._parts: dict[int, _Part] = {}
+        """From the oldest on."""
         for key, data in sorted(parts):
             self._next = int.from_bytes(key, "big")
             self._take(dict(read_part(data)), len(key) + len(data))
@@ -82,36 +68,37 @@ class _Log:
             self._clear(held)
             return
         entries, old = dict(changed), []
-        spare = self.bytes - 2 * self._true_bytes - _LEAST_BYTES
+        spare = self._plain_bytes - 2 * self._true_bytes - _LEAST_BYTES
         moved = 0
-        for number, (entities, size) in self._parts.items():
+        for number, part in self._parts.items():
             if spare <= 0 or moved > 2 * sum(map(len, changed.values())) + _LEAST_BYTES:
                 break
-            for entity in entities:
+            for entity in part.entities:
                 if self._place.get(entity) == number and entity in self.known and entity not in entries:
                     entries[entity] = self.known[entity]
                     moved += len(entity) + len(entries[entity])
             old.append(number)
-            spare -= size
+            spare -= part.plain_bytes
         key, data = self._next.to_bytes(8, "big"), write_part(entries)
         held.put(key, data)
         self._take(entries, len(key) + len(data))
         for number in old:
             held.remove(number.to_bytes(8, "big"))
-            entities, size = self._parts.pop(number)
-            self.bytes -= size
-            for entity in entities:
+            part = self._parts.pop(number)
+            self.bytes -= part.held_bytes
+            self._plain_bytes -= part.plain_bytes
+            for entity in part.entities:
                 if self._place[entity] == number:  # forgotten, and no part before this one has it
                     del self._place[entity]
 
     def _clear(self, held: EntryMap) -> None:
         for number in self._parts:
             held.remove(number.to_bytes(8, "big"))
-        self.bytes = self._true_bytes = 0
+        self.bytes = self._plain_bytes = self._true_bytes = 0
         for known in (self.known, self._place, self._parts):
             known.clear()
 
-    def _take(self, entries: Mapping[bytes, bytes], size: int) -> None:
+    def _take(self, entries: Mapping[bytes, bytes], held_bytes: int) -> None:
         for entity, data in entries.items():
             before = self.known.get(entity)
             if before is not None:
@@ -122,8 +109,10 @@ class _Log:
                 self.known[entity] = data
                 self._true_bytes += len(entity) + len(data)
             self._place[entity] = self._next
-        self._parts[self._next] = tuple(entries), size
-        self.bytes += size
+        plain_bytes = sum(map(len, entries)) + sum(map(len, entries.values()))
+        self._parts[self._next] = _Part(tuple(entries), plain_bytes, held_bytes)
+        self.bytes += held_bytes
+        self._plain_bytes += plain_bytes
         self._next += 1
 
 

@@ -18,7 +18,8 @@ from operators.shard_keys import stream_of
 from operators.windows.runner import Clock
 from operators.windows.silence import Silence
 from state.clock_state import END_OF_TIME_MS, MIN_TIME_MS, ClockState
-from state.history_state import EVERYONE, HistoryState, read_part
+from state.history_part import read_part
+from state.history_state import EVERYONE, HistoryState
 
 FIELDS = {"card": "string", "amount": "double", "n": "long", "shop": "string", "ok": "bool", "t": "long",
           "lat": "double", "lon": "double", "id": "string"}  # fmt: skip

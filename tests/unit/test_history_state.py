@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 
+import msgspec
 import pytest
 from engine import ShardedMap
 
 from sketches.errors import BadData
 from state.history import Counted, History, write_history
-from state.history_state import EVERYONE, HistoryState, read_part, write_part
+from state.history_part import read_part, write_part
+from state.history_state import EVERYONE, HistoryState
 
 SPARE = 1 << 16
 
@@ -23,9 +25,57 @@ def test_a_part_comes_back_as_it_was_and_other_bytes_are_refused() -> None:
     data = write_part(entries)
     assert dict(read_part(data)) == entries
     wrong = [data[:length] for length in range(len(data))]
-    for bad in (*wrong, data + b"\0", data[:3] + b"\x02" + data[4:], write_part({})[:4] + b"\x91\xa1a"):
+    wrong += [data + b"\0", data[:3] + b"\x01" + data[4:], part_of(b"\x91\xa1a"), part_of(b"\x90\x90")]
+    for bad in wrong:
         with pytest.raises(BadData):
             read_part(bad)
+
+
+def test_a_part_is_no_longer_or_shorter_than_it_says() -> None:
+    data = write_part({b'"a"': b"1" * 100})
+    size = int.from_bytes(data[4:8], "little")
+    for claimed in (0, size - 1, size + 1, size + 1000, 2**32 - 1):
+        with pytest.raises(BadData):
+            read_part(data[:4] + claimed.to_bytes(4, "little") + data[8:])
+
+
+def test_a_part_takes_half_of_what_is_in_it_and_any_lz4_can_read_it() -> None:
+    entries = {b'"card_%d"' % number: write_history(history(10**12 + number)) for number in range(100)}
+    data = write_part(entries)
+    assert len(data) < sum(map(len, entries)) / 2 + sum(map(len, entries.values())) / 2
+    assert msgspec.msgpack.decode(unpacked(data[8:])) == [list(pair) for pair in entries.items()]
+
+
+def part_of(plain: bytes) -> bytes:
+    """Return what would be a part, of LZ4 that has no more than literals."""
+    assert len(plain) < 15
+    return write_part({})[:4] + len(plain).to_bytes(4, "little") + bytes([len(plain) << 4]) + plain
+
+
+def unpacked(block: bytes) -> bytes:
+    """Decompress an LZ4 block as its format says: literals, then a match further back, and so on."""
+    out, at = bytearray(), 0
+
+    def length(nibble: int) -> int:
+        nonlocal at
+        more = nibble == 15
+        while more:
+            nibble, more = nibble + block[at], block[at] == 255
+            at += 1
+        return nibble
+
+    while at < len(block):
+        token = block[at]
+        at += 1
+        literals = length(token >> 4)
+        out += block[at : at + literals]
+        at += literals
+        if at == len(block):
+            break
+        back, at = int.from_bytes(block[at : at + 2], "little"), at + 2
+        for _ in range(length(token & 15) + 4):
+            out.append(out[-back])
+    return bytes(out)
 
 
 def test_each_shard_has_its_own_histories_and_none_is_read_again() -> None:
@@ -101,10 +151,11 @@ def test_after_any_restart_all_is_as_it_was_and_the_log_is_at_most_twice_what_is
             true |= new
         if choose.random() < 0.02:
             state = HistoryState(held)
-        stored = sum(len(key) + len(part) for key, part in held.items())
-        needed = sum(len(name) + len(write_history(one)) for name, one in true.items())
-        longest = max(longest, stored - 2 * needed - SPARE)
-        if step % 100 == 0:
+        if step % 10 == 0:
+            stored = sum(len(key) + len(part) for key, part in held.items())
+            needed = sum(len(name) + len(write_history(one)) for name, one in true.items())
+            plain = sum(len(name) + len(one) for _, part in held.items() for name, one in read_part(part))
+            longest = max(longest, plain - 2 * needed - SPARE)
             assert state.bytes() in (stored, 0)
     again = HistoryState(held)
     assert {name: again.read("", name) for name, _, _ in again.times("")} == true
