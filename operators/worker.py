@@ -11,8 +11,8 @@ _THRESHOLDS = (10_000, 20, 100)
 
 def settle() -> None:
     """Have nothing stop the worker that is of no use to it; to be called when a function opens."""
-    _pass_over_what_is_there()
     _take_no_samples()
+    _pass_over_what_is_there()
 
 
 def _pass_over_what_is_there() -> None:
