@@ -34,7 +34,7 @@ def _take_no_samples() -> None:
     ms. Flink does not ask for what it finds.
     """
     # Workers have Beam loaded by now; a client that only imports this module has not, and need not.
-    from apache_beam.runners.worker.statesampler import StateSampler, set_current_tracker  # noqa: PLC0415
+    from apache_beam.runners.worker.statesampler import StateSampler, set_current_tracker
 
     if StateSampler.start.__module__ == __name__:
         return
