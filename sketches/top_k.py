@@ -25,7 +25,9 @@ Payload within the preamble of `sketches.codec`, parameter lg_max_map_size: the 
 frequent items of strings, little-endian. Its first 8 bytes: preamble of 1 (empty) or 4 words of 8
 bytes, version 1, family 10, lg_max_map_size, binary logarithm of the current size, flags (1 and 4
 empty), 0, 0. Then: number of items (4 bytes), 4 unused, total weight, error offset (8 each), the
-items' weights (8 each), the items, each as its length (4) and UTF-8 bytes.
+items' weights (8 each), the items, each as its length (4) and UTF-8 bytes. Where all items were found too
+light to be kept there is a total and an offset without any: DataSketches reads that, but takes such a sketch
+for empty itself when it writes or merges it, and so would forget that anything was counted.
 """
 
 from __future__ import annotations
@@ -164,7 +166,10 @@ class TopK:
         if mine != theirs:
             raise BadArgument(f"merge: expected a sketch of lg_max_map_size {mine}, got {theirs}")
         self._check_room(other.total_weight)
-        self._sketch.merge(other._sketch)
+        if other._keeps_nothing():
+            self._add_what_nobody_kept(other)
+        else:
+            self._sketch.merge(other._sketch)
 
     def serialize(self) -> bytes:
         """Write the sketch.
@@ -205,7 +210,10 @@ class TopK:
 
     def datasketches_image(self) -> bytes:
         """Write the bare sketch as Apache DataSketches does, frequent items of strings, for others."""
-        return self._sketch.serialize()
+        image = self._sketch.serialize()
+        if self._keeps_nothing():
+            return _begin_of_image(self.lg_max_map_size, image[4], 0, self.total_weight, self._offset())
+        return image
 
     @classmethod
     def deserialize(cls, image: bytes) -> TopK:
@@ -231,10 +239,28 @@ class TopK:
             sketch._sketch = frequent_strings_sketch.deserialize(payload)
         except (RuntimeError, ValueError, IndexError, MemoryError) as error:
             raise BadData("top-k image: refused by the frequent-items decoder") from error
-        length = sketch._sketch.get_serialized_size_bytes()
+        whole = sketch._sketch.get_serialized_size_bytes()
+        length = _FULL_HEAD_BYTES if sketch._keeps_nothing() else whole
         _expect(length == len(payload), f"{length} bytes of payload", len(payload))
         _check_items(payload)
         return sketch
+
+    def _keeps_nothing(self) -> bool:
+        """Return whether there was something and all of it was too light to be kept."""
+        return self._sketch.is_empty() and self.total_weight > 0
+
+    def _offset(self) -> int:
+        """Return what an item that is not kept may weigh, where none is."""
+        return self._sketch.get_upper_bound("")
+
+    def _add_what_nobody_kept(self, other: TopK) -> None:
+        image = bytearray(self.datasketches_image())
+        if len(image) == _HEAD_BYTES:
+            image = bytearray(_begin_of_image(self.lg_max_map_size, image[4], 0, 0, 0))
+        count, _, total, offset = _COUNTS.unpack_from(image, _HEAD_BYTES)
+        added = total + other.total_weight, offset + other._offset()
+        _COUNTS.pack_into(image, _HEAD_BYTES, count, 0, *added)
+        self._sketch = frequent_strings_sketch.deserialize(bytes(image))
 
     def _check_room(self, added: int) -> None:
         total = self.total_weight + added
@@ -255,9 +281,13 @@ def _exact_image(items: Sequence[str], weights: np.ndarray, lg_max: int) -> byte
     body = np.empty(len(is_text), np.uint8)
     body[is_text], body[~is_text] = text, lengths.astype("<u4").view(np.uint8)
     lg_size = next(lg for lg in range(MIN_LG_MAP_SIZE, lg_max + 1) if count <= 3 << (lg - 2))
-    head = bytes((4, 1, 10, lg_max, lg_size, 0, 0, 0))
-    counts = _COUNTS.pack(count, 0, int(weights.sum()), 0)
-    return b"".join((head, counts, weights.astype("<i8").tobytes(), body.tobytes()))
+    begin = _begin_of_image(lg_max, lg_size, count, int(weights.sum()), 0)
+    return b"".join((begin, weights.astype("<i8").tobytes(), body.tobytes()))
+
+
+def _begin_of_image(lg_max: int, lg_size: int, count: int, total: int, offset: int) -> bytes:
+    """Return all of an image of DataSketches but its items and their weights."""
+    return bytes((4, 1, 10, lg_max, lg_size, 0, 0, 0)) + _COUNTS.pack(count, 0, total, offset)
 
 
 def _utf8(items: Sequence[str]) -> bytes:

@@ -4,8 +4,8 @@
 
     4 bytes  b"RHL" and the format version, 2
     u32      little-endian, how many bytes the rest has where it is not compressed
-    ...      an LZ4 block; in it MessagePack: an array of pairs, of the entity as canonical JSON and its history
-             (`state.history`)
+    ...      an LZ4 block; in it MessagePack: an array of pairs, of the entity as canonical JSON and its
+             history as `state.history` has it
 
 Histories have the same times and names of features over and over: LZ4 takes half of them away, in half a
 microsecond an event. What is left has to be sent to state, written when a checkpoint is made, and copied: a

@@ -96,7 +96,7 @@ class EventColumns:
             ValueError: If the wall clock or the record timestamps are needed and missing.
         """
         for step in self._steps:
-            frame = frame.with_columns(step)
+            frame = frame.with_columns_seq(step)
         refusals = _Refusals(frame.height)
         for name in self._spec.require:
             column = frame.get_column(name)
@@ -109,7 +109,7 @@ class EventColumns:
         if len(time_ms):
             self._check_bounds(time_ms, now_ms, check_max_future, check_min_time, refusals)
         if self._failures:
-            checked = frame.with_columns(self._failures.values())
+            checked = frame.with_columns_seq(self._failures.values())
             for text in self._failures:
                 failed = checked.get_column(text)
                 if failed.any():

@@ -49,7 +49,7 @@ class Expression:
         Returns:
             One value a row, null where SQL says so.
         """
-        values = frame.select(self._expr).to_series()
+        values = frame.select_seq(self._expr).to_series()
         # Polars answers once for all rows where it finds the result to be constant.
         return values if len(values) == frame.height else values.new_from_index(0, frame.height)
 

@@ -6,7 +6,7 @@ from collections import Counter
 from functools import reduce
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sketches.bloom import Bloom
@@ -151,6 +151,7 @@ def test_top_k_that_fits_obeys_the_laws_of_sums(x, y, z) -> None:
     assert union(union(a, b), c).top(99) == union(a, union(b, c)).top(99) == top_k(x + y + z, 6).top(99)
 
 
+@example([], [], [(item, 1) for item in "abcdefg"])
 @given(WEIGHTED, WEIGHTED, WEIGHTED)
 def test_top_k_that_overflows_keeps_its_bounds_in_any_order_of_merging(x, y, z) -> None:
     exact: Counter[str] = Counter()

@@ -209,3 +209,32 @@ def test_what_cannot_be_counted_has_no_image() -> None:
         TopK.image_of(["a"], np.array([-1]))
     with pytest.raises(BadArgument, match="total weight"):
         TopK.image_of(["a", "b"], np.array([2**62, 2**62]))
+
+
+@pytest.mark.parametrize("lg_size", [3, 8])
+def test_what_was_too_light_to_be_kept_still_counts(lg_size: int) -> None:
+    capacity = 3 << (lg_size - 2)
+    items = [
+        f"item {number}" for number in range(capacity + 1)
+    ]  # of equal weight: none is kept, for one too many
+    light, other = TopK(lg_size), TopK(lg_size)
+    light.update_many(items)
+    assert light.top(1) == [], "DataSketches takes it for empty"
+    other.update_many(["item 0", "other"], np.array([5, 3]))
+    in_bulk = TopK.deserialize(TopK.image_of(items, np.ones(len(items), np.int64), lg_size))
+    for sketch in (light, TopK.deserialize(light.serialize()), in_bulk):
+        assert (sketch.total_weight, sketch.top(1), sketch.lower_bound("item 7")) == (len(items), [], 0)
+        assert sketch.upper_bound("item 7") == sketch.upper_bound("no item") == 1
+        assert sketch.serialize() == light.serialize()
+        exact = {id(sketch): dict.fromkeys(items, 1), id(other): {"item 0": 5, "other": 3}}
+        for first, second in ((sketch, other), (other, sketch), (TopK(lg_size), sketch), (sketch, sketch)):
+            merged, counted = TopK.deserialize(first.serialize()), Counter()
+            merged.merge(second)
+            for one in (first, second):
+                counted.update(exact.get(id(one), {}))
+            for again in (merged, TopK.deserialize(merged.serialize())):
+                assert again.total_weight == counted.total()
+                for item in (*items, "other", "no item"):
+                    assert again.lower_bound(item) <= counted[item] <= again.upper_bound(item)
+    theirs = frequent_strings_sketch.deserialize(light.datasketches_image())
+    assert (theirs.total_weight, theirs.get_upper_bound("item 7")) == (len(items), 1)
