@@ -15,7 +15,7 @@ pytestmark = pytest.mark.cluster
 INGEST, WINDOWS, BEHIND = "PythonCalc", "windows", ("rules", "first seen")
 
 
-@pytest.mark.parametrize(("profile", "ingest_ms", "records"), [("latency", 10, 1), ("throughput", 200, 2)])
+@pytest.mark.parametrize(("profile", "ingest_ms", "records"), [("latency", 5, 1), ("throughput", 200, 2)])
 def test_what_ingest_gathers_is_not_what_is_gathered_behind_it(
     profile: str, ingest_ms: int, records: int, project_root: Path, tmp_path: Path
 ) -> None:
