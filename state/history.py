@@ -32,8 +32,7 @@ class Counted(msgspec.Struct, array_like=True, tag=1):
 
     def __post_init__(self) -> None:
         """Check the lengths."""
-        if len(self.times) != len(self.counts):
-            raise _uneven(self.times, self.counts)
+        _expect_as_many(self.times, self.counts)
 
 
 class Summed(msgspec.Struct, array_like=True, tag=2):
@@ -44,8 +43,7 @@ class Summed(msgspec.Struct, array_like=True, tag=2):
 
     def __post_init__(self) -> None:
         """Check the lengths."""
-        if len(self.times) != len(self.sums):
-            raise _uneven(self.times, self.sums)
+        _expect_as_many(self.times, self.sums)
 
 
 class Different(msgspec.Struct, array_like=True, tag=3):
@@ -65,10 +63,8 @@ class Different(msgspec.Struct, array_like=True, tag=3):
 
     def __post_init__(self) -> None:
         """Check the lengths."""
-        if len(self.times) != len(self.values):
-            raise _uneven(self.times, self.values)
-        if len(self.older_times) != len(self.older_counts):
-            raise _uneven(self.older_times, self.older_counts)
+        _expect_as_many(self.times, self.values)
+        _expect_as_many(self.older_times, self.older_counts)
 
 
 class Last(msgspec.Struct, array_like=True, tag=4):
@@ -165,5 +161,6 @@ def times_of(data: bytes) -> tuple[int, int]:
     return _HEADER.unpack_from(data)[1:]
 
 
-def _uneven(times: list[int], others: list[float]) -> ValueError:
-    return ValueError(f"expected {len(times)} values of so many times, got {len(others)}")
+def _expect_as_many(times: list[int], others: list[float]) -> None:
+    if len(times) != len(others):
+        raise ValueError(f"expected {len(times)} values of so many times, got {len(others)}")

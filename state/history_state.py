@@ -99,22 +99,20 @@ class _Log:
             known.clear()
 
     def _take(self, entries: Mapping[bytes, bytes], held_bytes: int) -> None:
-        known, true_bytes = self.known, self._true_bytes
         for entity, data in entries.items():
-            before = known.get(entity)
+            before = self.known.get(entity)
             if before is not None:
-                true_bytes -= len(entity) + len(before)
-                if before is not data:  # what is only moved keeps its place
-                    del known[entity]
-            if data:  # else it is forgotten
-                known[entity] = data
-                true_bytes += len(entity) + len(data)
+                self._true_bytes -= len(entity) + len(before)
+            if before is not data:  # what is only moved keeps its place
+                self.known.pop(entity, None)
+            if data != _FORGOTTEN:
+                self.known[entity] = data
+                self._true_bytes += len(entity) + len(data)
         self._place |= dict.fromkeys(entries, self._next)
         plain_bytes = sum(map(len, entries)) + sum(map(len, entries.values()))
         self._parts[self._next] = _Part(tuple(entries), plain_bytes, held_bytes)
         self.bytes += held_bytes
         self._plain_bytes += plain_bytes
-        self._true_bytes = true_bytes
         self._next += 1
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import msgspec
 
@@ -117,7 +117,7 @@ class EventAlerts:
         key = {self._entity: _decode(entity)}
         return self._writer.alert(rule, began.subject, "firing", key, values, time_ms, now_ms, about)
 
-    def decision(self, rules: Sequence[CompiledRule], events: RecordEvents, row: int, now_ms: int) -> bytes:
+    def decision(self, rules: list[CompiledRule], events: RecordEvents, row: int, now_ms: int) -> bytes:
         """Return the answer to an event that rules spoke of, or none did."""
         subject, key, id_ = events.subject(row), events.key(row), events.id(row)
         return self._writer.decision(

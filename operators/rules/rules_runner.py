@@ -131,7 +131,7 @@ class RulesRunner:
         if look_again_ms is not None and self._deadlines.first_ms(shard) is not None:
             self._timers.at_processing_time(look_again_ms)
 
-    def _take(self, shard: str, record: RuleRecord, now_ms: int) -> list[Alert | Decision]:
+    def _take(self, shard: str, record: RuleRecord, now_ms: int) -> Outputs:
         lives = self._runner.lives(shard, record)
         size = len(lives.owners)
         made = self._runner.run(shard, record, lives)
@@ -140,17 +140,16 @@ class RulesRunner:
         owners, times = (np.frombuffer(record.owners, "<i4"), np.frombuffer(record.times, "<i8"))
         events = RecordEvents(self._features, record, columns, owners.tolist(), times.tolist())
         self.events += size
-        said = self._speak(record, lives, events, self.rules.evaluate(columns), now_ms)
+        yield from self._speak(record, lives, events, self.rules.evaluate(columns), now_ms)
         self._runner.write(shard, lives)
         for entity, history in zip(lives.entities, lives.histories, strict=True):
             if history.pending:
                 self._deadlines.put(shard, entity, history.due_ms)
-        return said
 
     def _speak(
         self, record: RuleRecord, lives: Lives, events: RecordEvents, held: list[Held], now_ms: int
-    ) -> list[Alert | Decision]:
-        """Return the alerts and answers of a record's events, event by event."""
+    ) -> Outputs:
+        """Yield the alerts and answers of a record's events, event by event."""
         spoke, begins, ends = (defaultdict(list) for _ in range(3))
         for one in held:
             rule = one.condition.rule
@@ -158,12 +157,10 @@ class RulesRunner:
             for row in one.rows:
                 by_row[row].append(rule)
         answers = record.answers if self._decides else bytes(len(lives.owners))
-        said: list[Alert | Decision] = []
         for row, (owner, clock_ms) in enumerate(zip(lives.owners, lives.clocks, strict=True)):
-            spoken = spoke.get(row, ())
-            for rule in spoken:
+            for rule in spoke.get(row, ()):
                 self.alerts[rule.rule.name] += 1
-                said.append(Alert(self._alerts.of_event(rule, events, row, now_ms)))
+                yield Alert(self._alerts.of_event(rule, events, row, now_ms))
             history = lives.histories[owner]
             if history.pending or row in begins:
                 for rule, text in self._sequences.step(
@@ -171,11 +168,10 @@ class RulesRunner:
                     events, row, now_ms,
                 ):  # fmt: skip
                     self.alerts[rule.rule.name] += 1
-                    said.append(Alert(text))
+                    yield Alert(text)
             if answers[row]:
                 self.decisions += 1
-                said.append(Decision(self._alerts.decision(spoken, events, row, now_ms)))
-        return said
+                yield Decision(self._alerts.decision(spoke.get(row, []), events, row, now_ms))
 
     def _settle(self, shard: str, up_to_ms: int, now_ms: int) -> Outputs:
         """End the sequences of the shard at hand that wait no longer than to this time."""

@@ -214,9 +214,8 @@ def test_what_cannot_be_counted_has_no_image() -> None:
 @pytest.mark.parametrize("lg_size", [3, 8])
 def test_what_was_too_light_to_be_kept_still_counts(lg_size: int) -> None:
     capacity = 3 << (lg_size - 2)
-    items = [
-        f"item {number}" for number in range(capacity + 1)
-    ]  # of equal weight: none is kept, for one too many
+    # One too many, and all of the same weight: none is kept.
+    items = [f"item {number}" for number in range(capacity + 1)]
     light, other = TopK(lg_size), TopK(lg_size)
     light.update_many(items)
     assert light.top(1) == [], "DataSketches takes it for empty"
