@@ -105,3 +105,6 @@ missing:
 	@command -v prometheus-alertmanager >/dev/null || { \
 		echo "Alertmanager is missing: the tests against a real one need it. Debian and Ubuntu:"; \
 		echo "  sudo apt-get update && sudo apt-get install -y --no-install-recommends prometheus-alertmanager"; }
+	@command -v chromium >/dev/null || { \
+		echo "Chromium is missing: the tests that open web pages need it. Debian and Ubuntu:"; \
+		echo "  sudo apt-get update && sudo apt-get install -y --no-install-recommends chromium"; }

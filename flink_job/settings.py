@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from flink_job.pipeline.spec import Pipeline
+from flink_job.rest_guard.settings import guarded_rest
 
 if TYPE_CHECKING:
     from flink_job.sources.source import Source
@@ -123,6 +124,7 @@ def embedded_settings(rest_port: int, parallelism: int, slots: int) -> dict[str,
         "rest.bind-address": "localhost",
         "rest.port": str(rest_port),
         "rest.bind-port": str(rest_port),
+        **guarded_rest(rest_port, submission=False),
         "parallelism.default": str(parallelism),
         "taskmanager.numberOfTaskSlots": str(slots),
         "metrics.fetcher.update-interval": "500",

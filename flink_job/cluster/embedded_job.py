@@ -20,6 +20,7 @@ from flink_job.machine.environment import export_java
 from flink_job.machine.flink import LOG4J_PROPERTIES
 from flink_job.machine.orphans import end_orphans, mark_run
 from flink_job.pipeline.spec import Pipeline
+from flink_job.rest_guard.jar import guard_jar
 from flink_job.settings import embedded_settings, job_settings, slots
 from flink_job.sinks.sink import Sink
 from flink_job.sources.source import Source
@@ -124,6 +125,9 @@ def start(
         # Where Java is killed it leaves 100 MB of temporary files: here the next run finds and clears them.
         options = f"-XX:ErrorFile={logs}/java-crash-%p.log -Djava.io.tmpdir={temporary}"
         os.environ["JVM_ARGS"] = " ".join(filter(None, (options, os.environ.get("JVM_ARGS"))))
+    # PyFlink puts what this variable names on Java's class path, where Flink looks for the guard.
+    class_path = (str(guard_jar()), os.environ.get("HADOOP_CLASSPATH"))
+    os.environ["HADOOP_CLASSPATH"] = os.pathsep.join(filter(None, class_path))
     # Otherwise workers would be threads of this process and share its interpreter lock.
     os.environ["_python_worker_execution_mode"] = "process"  # noqa: SIM112 - Flink spells it so
     # Workers find the packages where they are; shipping them as files would copy the whole checkout.

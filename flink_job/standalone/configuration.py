@@ -12,6 +12,7 @@ import yaml
 
 from flink_job.machine.flink import LOG4J_PROPERTIES, flink_home
 from flink_job.machine.ports import free_port
+from flink_job.rest_guard.settings import guarded_rest
 
 CONFIGURATION_FILE = "config.yaml"
 # Of servers in the foreground, and of `flink run`.
@@ -45,6 +46,7 @@ def cluster_settings(temporary: Path, rest_port: int, slots: int) -> dict[str, A
         "jobmanager.rpc.port": free_port(),
         "rest.port": rest_port,
         "rest.bind-port": rest_port,
+        **guarded_rest(rest_port, submission=True),
         "taskmanager.numberOfTaskSlots": slots,
         "jobmanager.memory.process.size": "1g",
         "taskmanager.memory.process.size": "2g",

@@ -9,6 +9,7 @@ from pathlib import Path
 from flink_job.connector import CONNECTOR, JARS
 from flink_job.machine.environment import EnvironmentProblem, find_java
 from flink_job.machine.flink import flink_home
+from flink_job.rest_guard.jar import guard_jar
 
 BROKER_JARS = JARS / "broker"
 
@@ -31,20 +32,20 @@ def java_environment() -> dict[str, str]:
 
 
 def link_flink_jars(folder: Path) -> None:
-    """Fill the folder that a cluster takes for Flink's `lib`: Flink's jars, PyFlink's and the connector.
+    """Fill a cluster's `lib`: Flink's jars, PyFlink's, the connector and the guard of the REST interface.
 
-    Both come with every job too. Were they only there, each job would load them anew, and as what PyFlink
-    starts in a TaskManager outlives its job, none of those 46 MB of classes would ever be given back: the
-    fifth job would not find room for its own.
+    PyFlink's and the connector come with every job too. Were they only there, each job would load them anew,
+    and as what PyFlink starts in a TaskManager outlives its job, none of those 46 MB of classes would ever be
+    given back: the fifth job would not find room for its own.
 
     Args:
         folder: where; it must not be there.
     """
     folder.mkdir()
     jars = [*(flink_home() / "lib").glob("*.jar"), *(flink_home() / "opt").glob("flink-python-*.jar")]
-    jars += JARS.glob(CONNECTOR)
-    for jar in jars:
-        (folder / jar.name).symlink_to(jar)
+    jars += [*JARS.glob(CONNECTOR), guard_jar()]
+    for name, jar in {jar.name: jar for jar in jars}.items():
+        (folder / name).symlink_to(jar)
 
 
 def broker_class_path(jars: Path) -> str:

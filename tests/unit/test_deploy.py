@@ -34,6 +34,7 @@ from deployment import (
 from packaging.specifiers import SpecifierSet
 
 from flink_job.main import main
+from flink_job.rest_guard.settings import guarded_rest
 
 OWN_FILES = [COMPOSE_FILE, ROOT / ".dockerignore", *(path for path in DEPLOY.rglob("*") if path.is_file())]
 (FLINK,) = (Path(folder) for folder in importlib.util.find_spec("pyflink").submodule_search_locations)
@@ -206,6 +207,16 @@ def test_every_published_port_is_bound_to_localhost() -> None:
 
     assert published
     assert [port for port in published if not re.fullmatch(r"127\.0\.0\.1:\d*:\d+", port)] == []
+
+
+def test_web_pages_can_submit_nothing_to_the_image_s_cluster() -> None:
+    settings, guarded = image_settings(), guarded_rest(8081, submission=True)
+
+    web = {key: value for key, value in guarded.items() if key.startswith("web.")}
+    assert {key: str(settings[key]).lower() for key in web} == web
+    assert settings.get("sketchstream.rest.submission", "true") == guarded["sketchstream.rest.submission"]
+    (linked,) = [step for step in steps("RUN") if "flink_job.rest_guard.jar" in step]
+    assert 'ln -s "$(python -m flink_job.rest_guard.jar)" /opt/flink/lib/' in linked
 
 
 def test_nothing_runs_as_root_or_with_privileges() -> None:
