@@ -13,6 +13,7 @@ from typing import Literal
 import msgspec
 
 from operators.rules.compiled_rule import CompiledRule
+from operators.wide_json import encode_json
 
 _encode = msgspec.json.encode
 _STRICTNESS = ("approve", "review", "block")
@@ -82,7 +83,7 @@ class AlertWriter:
         text = rule.text(values)
         if text is not None:
             told["text"] = text
-        return _encode(told | dict(about))
+        return encode_json(told | dict(about))
 
     def decision(
         self,

@@ -10,8 +10,7 @@ import msgspec
 from operators.metric import Metric
 from operators.metrics.kind import Before
 from operators.records import LateCandidate
-
-encode_json = msgspec.json.encode
+from operators.wide_json import encode_json
 
 
 class Result(msgspec.Struct):
