@@ -20,7 +20,6 @@ from operators.alerts.alert_spec import AlertmanagerSpec
 from operators.alerts.channel import Clock, Message, Outcome, ToldAlert
 from operators.alerts.http_post import HttpPost
 from operators.alerts.told import Told, written_time, written_value
-from operators.wide_json import encode_json
 
 SUPPRESSED = "AlertsSuppressed"
 _PATH = "/api/v2/alerts"
@@ -92,7 +91,7 @@ def _annotations(told: Told) -> dict[str, str]:
     about = ", ".join(f"{name} {written_value(value)}" for name, value in told.key.items())
     annotations = {
         "summary": told.text or (f"{told.rule}: {about}" if about else told.rule),
-        "values": encode_json(told.values).decode(),
+        "values": msgspec.json.encode(told.values).decode(),
         "alert_id": told.id,
     }
     if told.text is not None:

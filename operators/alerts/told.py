@@ -8,8 +8,6 @@ from typing import Any, Literal
 
 import msgspec
 
-from operators.wide_json import encode_json
-
 _encode = msgspec.json.encode
 _FIRST_MS, _LAST_MS = -62_135_596_800_000, 253_402_300_799_999
 
@@ -62,7 +60,7 @@ def written_time(time_ms: int) -> str:
 
 def written_value(value: object) -> str:
     """Return a value of a key or column as people read it: text as it is, all else as JSON."""
-    return value if isinstance(value, str) else encode_json(value).decode()
+    return value if isinstance(value, str) else _encode(value).decode()
 
 
 def suppressed_json(

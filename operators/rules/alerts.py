@@ -13,7 +13,6 @@ from typing import Literal
 import msgspec
 
 from operators.rules.compiled_rule import CompiledRule
-from operators.wide_json import encode_json
 
 _encode = msgspec.json.encode
 _STRICTNESS = ("approve", "review", "block")
@@ -83,7 +82,7 @@ class AlertWriter:
         text = rule.text(values)
         if text is not None:
             told["text"] = text
-        return encode_json(told | dict(about))
+        return _encode(told | dict(about))
 
     def decision(
         self,

@@ -10,7 +10,8 @@ import msgspec
 from operators.metric import Metric
 from operators.metrics.kind import Before
 from operators.records import LateCandidate
-from operators.wide_json import encode_json
+
+encode_json = msgspec.json.encode
 
 
 class Result(msgspec.Struct):
