@@ -21,19 +21,20 @@ Payload within the preamble of `sketches.codec`, parameters num_hashes and num_b
 the total weight (8 bytes), then with flag 1 clear all counters row by row; with flag 1 set only
 those that are not 0: first their places (4 bytes each, ascending), then their values. Counters are
 1, 2, 4 or 8 bytes wide, flag bits 2 and 4 being the binary logarithm: the narrowest width that
-holds the largest. All rows of counters sum to the total weight, which a decoder checks.
+holds the largest. All rows of counters sum to the total weight, which a decoder checks. With a total beyond
+63 bits counters are Python's integers; the total and each counter are 16 bytes then, serial version 2.
 """
 
 from __future__ import annotations
 
 import math
-import struct
 
 import numpy as np
 
 from sketches.codec import Family, decode, encode
 from sketches.errors import BadArgument, BadData
 from sketches.hashing import SEED, check_hashes, seed_hash
+from sketches.wide_numbers import MAX_LONG, WIDE_BYTES, check_total, checked_weights, read_wide, wide_bytes
 
 MAX_HASHES = 32
 MAX_COUNTERS = 1 << 26
@@ -41,7 +42,7 @@ _SEED_HASH = seed_hash(SEED)
 _SPARSE = 1
 _WIDTHS = (np.dtype("<u1"), np.dtype("<u2"), np.dtype("<u4"), np.dtype("<u8"))
 _HIGH_HALF = np.uint64(32)
-_MAX_WEIGHT = 2**63 - 1
+_WIDE_VERSION = 2
 
 
 class CountMin:
@@ -101,17 +102,18 @@ class CountMin:
 
         Args:
             hashes: `(n, 2) uint64` of `sketches.hashing`; an item may come several times.
-            weights: `(n,) int64`, none negative; 1 each when left out.
+            weights: `(n,) int64`, or Python's integers (dtype object), none negative; 1 each when left out.
 
         Raises:
-            BadArgument: another shape or type, a negative weight, or a total beyond 2**63 - 1. The
+            BadArgument: another shape or type, a negative weight, or a total beyond 2**128 - 1. The
                 sketch is as it was.
         """
         check_hashes(hashes)
         added = len(hashes) if weights is None else _checked_sum(weights, len(hashes))
-        self._check_room(added)
+        self._make_room(added)
+        amounts = 1 if weights is None else weights.astype(self._counters.dtype, copy=False)
         for row, places in zip(self._counters, self._places(hashes), strict=True):
-            np.add.at(row, places, 1 if weights is None else weights)
+            np.add.at(row, places, amounts)
         self.total_weight += added
 
     def estimate_many(self, hashes: np.ndarray) -> np.ndarray:
@@ -121,13 +123,14 @@ class CountMin:
             hashes: `(n, 2) uint64` of `sketches.hashing`.
 
         Returns:
-            `(n,) int64`, never below the truth.
+            `(n,) int64`, or Python's integers (dtype object) with a total beyond 63 bits; never below the
+            truth.
 
         Raises:
             BadArgument: another shape or type.
         """
         check_hashes(hashes)
-        found = np.full(len(hashes), _MAX_WEIGHT, dtype=np.int64)
+        found = np.full(len(hashes), self.total_weight, dtype=self._counters.dtype)
         for row, places in zip(self._counters, self._places(hashes), strict=True):
             np.minimum(found, row[places], out=found)
         return found
@@ -139,12 +142,12 @@ class CountMin:
             hashes: `(n, 2) uint64`.
 
         Returns:
-            `(n,) int64`.
+            As `estimate_many`.
 
         Raises:
             BadArgument: another shape or type.
         """
-        error = min(math.floor(self.epsilon * self.total_weight), _MAX_WEIGHT)
+        error = min(math.floor(self.epsilon * self.total_weight), self.total_weight)
         return np.maximum(self.estimate_many(hashes) - error, 0)
 
     def upper_bound(self, hashes: np.ndarray) -> np.ndarray:
@@ -154,7 +157,7 @@ class CountMin:
             hashes: `(n, 2) uint64`.
 
         Returns:
-            `(n,) int64`, the estimates.
+            The estimates.
 
         Raises:
             BadArgument: another shape or type.
@@ -168,12 +171,12 @@ class CountMin:
             other: a sketch of the same parameters.
 
         Raises:
-            BadArgument: other parameters, or a total weight beyond 2**63 - 1.
+            BadArgument: other parameters, or a total weight beyond 2**128 - 1.
         """
         mine, theirs = (self.num_hashes, self.num_buckets), (other.num_hashes, other.num_buckets)
         if mine != theirs:
             raise BadArgument(f"merge: expected num_hashes and num_buckets {mine}, got {theirs}")
-        self._check_room(other.total_weight)
+        self._make_room(other.total_weight)
         self._counters += other._counters
         self.total_weight += other.total_weight
 
@@ -184,18 +187,25 @@ class CountMin:
             An image; its format is told at the top of this module.
         """
         flat = self._counters.ravel()
-        lg_width = _lg_width(int(flat.max()))
-        width = _WIDTHS[lg_width]
-        flags = lg_width << 1
-        total = struct.pack("<q", self.total_weight)
-        if np.count_nonzero(flat) * (4 + width.itemsize) < len(flat) * width.itemsize:
+        wide = self._is_wide()
+        lg_width = 0 if wide else _lg_width(int(flat.max()))
+        width = WIDE_BYTES if wide else _WIDTHS[lg_width].itemsize
+        write = wide_bytes if wide else lambda values: values.astype(_WIDTHS[lg_width]).tobytes()
+        flags, total = lg_width << 1, self.total_weight.to_bytes(_total_bytes(wide), "little")
+        if np.count_nonzero(flat) * (4 + width) < len(flat) * width:
             places = np.flatnonzero(flat)
-            payload = total + places.astype("<u4").tobytes() + flat[places].astype(width).tobytes()
+            payload = total + places.astype("<u4").tobytes() + write(flat[places])
             flags |= _SPARSE
         else:
-            payload = total + flat.astype(width).tobytes()
-        parameters = (self.num_hashes, self.num_buckets)
-        return encode(Family.COUNT_MIN, payload, flags=flags, parameters=parameters, seed_hash=_SEED_HASH)
+            payload = total + write(flat)
+        return encode(
+            Family.COUNT_MIN,
+            payload,
+            version=_WIDE_VERSION if wide else 1,
+            flags=flags,
+            parameters=(self.num_hashes, self.num_buckets),
+            seed_hash=_SEED_HASH,
+        )
 
     @classmethod
     def deserialize(cls, image: bytes) -> CountMin:
@@ -210,36 +220,53 @@ class CountMin:
         Raises:
             BadData: the bytes are no such image.
         """
-        frame = decode(image, Family.COUNT_MIN, parameter_count=2, known_flags=7, seed_hash=_SEED_HASH)
-        payload, width = frame.payload, _WIDTHS[frame.flags >> 1]
+        frame = decode(
+            image,
+            Family.COUNT_MIN,
+            parameter_count=2,
+            versions=(1, _WIDE_VERSION),
+            known_flags=7,
+            seed_hash=_SEED_HASH,
+        )
+        payload, wide = frame.payload, frame.version == _WIDE_VERSION
+        _expect(not wide or frame.flags <= _SPARSE, "one width of wide counters", frame.flags)
+        width = WIDE_BYTES if wide else _WIDTHS[frame.flags >> 1].itemsize
         num_hashes, num_buckets = frame.parameters
-        size = num_hashes * num_buckets
+        size, begin = num_hashes * num_buckets, _total_bytes(wide)
         _expect(1 <= num_hashes <= MAX_HASHES and num_buckets >= 2, "parameters in range", frame.parameters)
         _expect(size <= MAX_COUNTERS, f"at most {MAX_COUNTERS} counters", size)
-        _expect(len(payload) >= 8, "at least 8 bytes of payload", len(payload))
-        body = payload[8:]
+        _expect(len(payload) >= begin, f"at least {begin} bytes of payload", len(payload))
+        body = payload[begin:]
+        places, count = slice(None), size
         if frame.flags & _SPARSE:
-            _expect(len(body) % (4 + width.itemsize) == 0, "whole entries", len(body))
-            count = len(body) // (4 + width.itemsize)
+            _expect(len(body) % (4 + width) == 0, "whole entries", len(body))
+            count = len(body) // (4 + width)
             places = np.frombuffer(body[: 4 * count], dtype="<u4")
             _expect(count == 0 or int(places[-1]) < size, f"places below {size}", count)
             _expect(bool((places[1:] > places[:-1]).all()), "ascending places", count)
-            values = np.frombuffer(body[4 * count :], dtype=width)
-        else:
-            _expect(len(body) == size * width.itemsize, f"{size * width.itemsize} bytes", len(body))
-            places = slice(None)
-            values = np.frombuffer(body, dtype=width)
-        (total,) = struct.unpack_from("<q", payload)
+            body = body[4 * count :]
+        _expect(len(body) == count * width, f"{count * width} bytes", len(body))
+        values = read_wide(body) if wide else np.frombuffer(body, dtype=_WIDTHS[frame.flags >> 1])
+        total = int.from_bytes(payload[:begin], "little", signed=not wide)
+        _expect((total > MAX_LONG) == wide, "a total of the version's width", total)
         _expect(len(values) == 0 or int(values.max()) <= total, "counters within the total", total)
         sketch = cls(num_hashes, num_buckets)
+        if wide:
+            sketch._counters = sketch._counters.astype(object)
         sketch._counters.reshape(-1)[places] = values
-        # No counter is above the total, so that a row's sum in doubles cannot hide an overflow.
         row_sums = sketch._counters.sum(axis=1)
-        rough = sketch._counters.sum(axis=1, dtype=np.float64)
-        fits = bool((row_sums == total).all()) and bool((np.abs(rough - total) <= 1e-6 * total + 1).all())
+        fits = bool((row_sums == total).all())
+        if fits and not wide:
+            # No counter is above the total, so that a row's sum in doubles cannot hide an overflow.
+            rough = sketch._counters.sum(axis=1, dtype=np.float64)
+            fits = bool((np.abs(rough - total) <= 1e-6 * total + 1).all())
         _expect(fits, f"rows that sum to {total}", row_sums.tolist())
         sketch.total_weight = total
         return sketch
+
+    def _is_wide(self) -> bool:
+        """Return whether counters are Python's integers."""
+        return self._counters.dtype == object
 
     def _places(self, hashes: np.ndarray) -> list[np.ndarray]:
         """Give the bucket of each item, row by row."""
@@ -254,23 +281,23 @@ class CountMin:
             word += step
         return rows
 
-    def _check_room(self, added: int) -> None:
+    def _make_room(self, added: int) -> None:
+        """Count in Python's integers from now on where the total is to be beyond 63 bits."""
         total = self.total_weight + added
-        if total > _MAX_WEIGHT:
-            raise BadArgument(f"total weight: expected at most {_MAX_WEIGHT}, got {total}")
+        if total > MAX_LONG:
+            check_total(total)
+            self._counters = self._counters.astype(object, copy=False)
 
 
 def _checked_sum(weights: np.ndarray, count: int) -> int:
-    if not isinstance(weights, np.ndarray) or weights.dtype != np.int64 or weights.shape != (count,):
-        got = (getattr(weights, "dtype", type(weights)), getattr(weights, "shape", None))
-        raise BadArgument(f"weights: expected ({count},) int64, got {got}")
-    if count == 0:
-        return 0
-    if int(weights.min()) < 0:
-        raise BadArgument(f"weights: expected none below 0, got {int(weights.min())}")
-    if int(weights.max()) <= _MAX_WEIGHT // count:
+    is_plain = isinstance(weights, np.ndarray) and weights.dtype == np.int64 and weights.shape == (count,)
+    if is_plain and count and weights.min() >= 0 and weights.max() <= MAX_LONG // count:
         return int(weights.sum())
-    return sum(weights.tolist())
+    return sum(checked_weights(weights, count))
+
+
+def _total_bytes(wide: bool) -> int:
+    return WIDE_BYTES if wide else 8
 
 
 def _lg_width(largest: int) -> int:

@@ -28,6 +28,9 @@ empty), 0, 0. Then: number of items (4 bytes), 4 unused, total weight, error off
 items' weights (8 each), the items, each as its length (4) and UTF-8 bytes. Where all items were found too
 light to be kept there is a total and an offset without any: DataSketches reads that, but takes such a sketch
 for empty itself when it writes or merges it, and so would forget that anything was counted.
+
+A total weight beyond 63 bits, which an image of DataSketches has no room for, is counted by
+`sketches.wide_items` from there on, with the same guarantee. Its payload is that module's, serial version 2.
 """
 
 from __future__ import annotations
@@ -41,10 +44,12 @@ from datasketches import frequent_items_error_type, frequent_strings_sketch
 
 from sketches.codec import Family, decode, encode
 from sketches.errors import BadArgument, BadData
+from sketches.wide_items import WideItems
+from sketches.wide_numbers import MAX_LONG, check_total, checked_weights
 
 MIN_LG_MAP_SIZE = 3
 MAX_LG_MAP_SIZE = 24
-_MAX_WEIGHT = 2**63 - 1
+_WIDE_VERSION = 2
 _HEAD_BYTES = 8
 _FULL_HEAD_BYTES = 32
 _COUNTS = struct.Struct("<IIQQ")
@@ -81,15 +86,15 @@ class TopK:
 
         Args:
             items: n strings; an item may come several times.
-            weights: `(n,) int64`, none negative; 1 each when left out.
+            weights: `(n,) int64`, or Python's integers (dtype object), none negative; 1 each when left out.
 
         Raises:
             BadArgument: an item has no UTF-8 form, weights of another shape or type, a negative one,
-                or a total beyond 2**63 - 1. The sketch is as it was.
+                or a total beyond 2**128 - 1. The sketch is as it was.
         """
         _utf8(items)
-        counts = [1] * len(items) if weights is None else _checked(weights, len(items))
-        self._check_room(sum(counts))
+        counts = [1] * len(items) if weights is None else checked_weights(weights, len(items))
+        self._make_room(sum(counts))
         update = self._sketch.update
         for item, count in zip(items, counts, strict=True):
             update(item, count)
@@ -111,14 +116,12 @@ class TopK:
         """
         if k < 0:
             raise BadArgument(f"k: expected 0 and up, got {k!r}")
-        # Most kept items are far from the top: only those that are not are made Python's.
-        weights, offset = _weights(self.datasketches_image())
-        above = int(np.partition(weights, -k)[-k]) + offset - 1 if 0 < k < len(weights) else 0
-        try:
-            found = self._sketch.get_frequent_items(_ALL, above)
-        except RuntimeError as error:
-            raise BadData("top-k image: expected items in UTF-8, got other bytes") from error
-        return sorted(found, key=lambda entry: (-entry[1], order(entry[0])))[:k]
+        above, image = 0, self.datasketches_image()
+        if image is not None:
+            # Most kept items are far from the top: only those that are not are made Python's.
+            weights, offset = _weights(image)
+            above = int(np.partition(weights, -k)[-k]) + offset - 1 if 0 < k < len(weights) else 0
+        return sorted(self._entries(above), key=lambda entry: (-entry[1], order(entry[0])))[:k]
 
     def estimate(self, item: str) -> int:
         """Estimate the weight of one item.
@@ -160,13 +163,15 @@ class TopK:
             other: a sketch of the same size.
 
         Raises:
-            BadArgument: another size, or a total weight beyond 2**63 - 1.
+            BadArgument: another size, or a total weight beyond 2**128 - 1.
         """
         mine, theirs = self.lg_max_map_size, other.lg_max_map_size
         if mine != theirs:
             raise BadArgument(f"merge: expected a sketch of lg_max_map_size {mine}, got {theirs}")
-        self._check_room(other.total_weight)
-        if other._keeps_nothing():
+        self._make_room(other.total_weight)
+        if isinstance(self._sketch, WideItems):
+            self._sketch.merge(other._widened())
+        elif other._keeps_nothing():
             self._add_what_nobody_kept(other)
         else:
             self._sketch.merge(other._sketch)
@@ -177,7 +182,10 @@ class TopK:
         Returns:
             An image; its format is told at the top of this module.
         """
-        return encode(Family.TOP_K, self.datasketches_image(), parameters=(self.lg_max_map_size,))
+        image, version = self.datasketches_image(), 1
+        if image is None:
+            image, version = self._sketch.serialize(), _WIDE_VERSION
+        return encode(Family.TOP_K, image, version=version, parameters=(self.lg_max_map_size,))
 
     @classmethod
     def image_of(cls, items: Sequence[str], weights: np.ndarray, lg_max_map_size: int = 12) -> bytes:
@@ -185,7 +193,7 @@ class TopK:
 
         Args:
             items: n different strings.
-            weights: `(n,) int64`, none negative.
+            weights: `(n,) int64`, or Python's integers (dtype object), none negative.
             lg_max_map_size: of the sketch.
 
         Returns:
@@ -194,10 +202,9 @@ class TopK:
         Raises:
             BadArgument: as `update_many` and the constructor do.
         """
-        sketch, capacity = cls(lg_max_map_size), 3 << (lg_max_map_size - 2)
-        counts = _checked(weights, len(items))
-        sketch._check_room(sum(counts))
-        if not counts or 0 in counts:
+        sketch, capacity = cls(lg_max_map_size), _capacity(lg_max_map_size)
+        counts = checked_weights(weights, len(items))
+        if not counts or 0 in counts or sum(counts) > MAX_LONG:
             sketch.update_many(items, weights)
             return sketch.serialize()
         exact = _exact_image(items[:capacity], weights[:capacity], lg_max_map_size)
@@ -208,8 +215,14 @@ class TopK:
         sketch.update_many(items[capacity:], weights[capacity:])
         return sketch.serialize()
 
-    def datasketches_image(self) -> bytes:
-        """Write the bare sketch as Apache DataSketches does, frequent items of strings, for others."""
+    def datasketches_image(self) -> bytes | None:
+        """Write the bare sketch as Apache DataSketches does, frequent items of strings, for others.
+
+        Returns:
+            The image; None where the total weight is beyond the 63 bits that it has room for.
+        """
+        if isinstance(self._sketch, WideItems):
+            return None
         image = self._sketch.serialize()
         if self._keeps_nothing():
             return _begin_of_image(self.lg_max_map_size, image[4], 0, self.total_weight, self._offset())
@@ -228,13 +241,16 @@ class TopK:
         Raises:
             BadData: the bytes are no such image.
         """
-        frame = decode(image, Family.TOP_K, parameter_count=1)
+        frame = decode(image, Family.TOP_K, parameter_count=1, versions=(1, _WIDE_VERSION))
         (size,) = frame.parameters
         _expect(MIN_LG_MAP_SIZE <= size <= MAX_LG_MAP_SIZE, "lg_max_map_size in range", size)
         payload = bytes(frame.payload)
-        _check_payload(payload, size)
         sketch = cls.__new__(cls)
         sketch.lg_max_map_size = size
+        if frame.version == _WIDE_VERSION:
+            sketch._sketch = WideItems.deserialize(payload, _capacity(size))
+            return sketch
+        _check_payload(payload, size)
         try:
             sketch._sketch = frequent_strings_sketch.deserialize(payload)
         except (RuntimeError, ValueError, IndexError, MemoryError) as error:
@@ -262,10 +278,33 @@ class TopK:
         _COUNTS.pack_into(image, _HEAD_BYTES, count, 0, *added)
         self._sketch = frequent_strings_sketch.deserialize(bytes(image))
 
-    def _check_room(self, added: int) -> None:
+    def _make_room(self, added: int) -> None:
+        """Count in wider numbers from now on where the total is to be beyond 63 bits."""
         total = self.total_weight + added
-        if total > _MAX_WEIGHT:
-            raise BadArgument(f"total weight: expected at most {_MAX_WEIGHT}, got {total}")
+        if total > MAX_LONG:
+            check_total(total)
+            self._sketch = self._widened()
+
+    def _widened(self) -> WideItems:
+        """Return all that was counted in wider numbers."""
+        if isinstance(self._sketch, WideItems):
+            return self._sketch
+        _, offset = _weights(self.datasketches_image())
+        kept = {item: lower for item, _, lower, _ in self._entries(0)}
+        return WideItems(_capacity(self.lg_max_map_size), self.total_weight, offset, kept)
+
+    def _entries(self, above: int) -> list[tuple[str, int, int, int]]:
+        """Return the items that may weigh more: item, estimate, lower and upper bound."""
+        if isinstance(self._sketch, WideItems):
+            return self._sketch.get_frequent_items()
+        try:
+            return self._sketch.get_frequent_items(_ALL, above)
+        except RuntimeError as error:
+            raise BadData("top-k image: expected items in UTF-8, got other bytes") from error
+
+
+def _capacity(lg_max_map_size: int) -> int:
+    return 3 << (lg_max_map_size - 2)
 
 
 def _exact_image(items: Sequence[str], weights: np.ndarray, lg_max: int) -> bytes:
@@ -316,7 +355,7 @@ def _check_payload(payload: bytes, lg_max: int) -> None:
     _expect(len(payload) >= items_start + 4 * count, "as many weights and items as told", len(payload))
     weights = np.frombuffer(payload, dtype="<u8", count=count, offset=_FULL_HEAD_BYTES)
     kept = int(weights.sum()) if count and int(weights.max()) < 2**63 // count else sum(weights.tolist())
-    whole = kept + offset <= total <= _MAX_WEIGHT if offset else kept == total
+    whole = kept + offset <= total <= MAX_LONG if offset else kept == total
     _expect(whole, "weights that agree with the total", (kept, offset, total))
     _expect(count == 0 or int(weights.min()) > 0, "weights above 0", 0)
 
@@ -350,15 +389,6 @@ def _is_utf8(text: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _checked(weights: np.ndarray, count: int) -> list[int]:
-    if not isinstance(weights, np.ndarray) or weights.dtype != np.int64 or weights.shape != (count,):
-        got = (getattr(weights, "dtype", type(weights)), getattr(weights, "shape", None))
-        raise BadArgument(f"weights: expected ({count},) int64, got {got}")
-    if count and int(weights.min()) < 0:
-        raise BadArgument(f"weights: expected none below 0, got {int(weights.min())}")
-    return weights.tolist()
 
 
 def _expect(holds: bool, expected: str, got: object) -> None:

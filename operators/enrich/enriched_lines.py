@@ -51,9 +51,8 @@ def _with_actions(lines: pl.Series, record: AnnotatedRecord) -> pl.Series:
     added = [pl.lit(',"'), pl.col("name"), pl.lit('_count_est":'), pl.col("count").cast(pl.String)]
     if record.totals:
         parts["total"] = pl.Series(np.frombuffer(record.totals, "<f8"), nan_to_null=True)
-        total = pl.concat_str(
-            pl.lit(',"value_'), pl.col("name"), pl.lit('":'), pl.col("total").cast(pl.String)
-        )
+        text = pl.col("total").cast(pl.String).replace(["inf", "-inf"], "null")
+        total = pl.concat_str(pl.lit(',"value_'), pl.col("name"), pl.lit('":'), text)
         added.append(total.fill_null(""))
     longer = pl.concat_str(pl.col("line").str.strip_suffix("}"), *added, pl.lit("}"))
     return pl.DataFrame(parts).select(pl.when("there").then(longer).otherwise("line").alias("line"))["line"]

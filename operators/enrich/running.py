@@ -6,6 +6,8 @@ event itself passes by in its columns. Estimates are those after the events of t
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 import msgspec
 import numpy as np
 
@@ -78,18 +80,24 @@ class Running:
         return np.append(before, 0)[codes] + _ranks(codes) + 1
 
     def _add_up(self, actions: list[str], codes: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Add values up; return the total of each event's action by then, NaN where it is not kept."""
+        """Add values up; return the total of each event's action by then.
+
+        It is NaN where it is not kept, infinite where it is beyond the range of doubles.
+        """
         there = codes >= 0
         added = exact_sums(values[there], codes[there], len(actions))
-        before = np.full(len(actions) + 1, np.nan)
+        order = np.argsort(codes, kind="stable")
+        bounds = np.searchsorted(codes[order], np.arange(len(actions) + 1)).tolist()
+        totals = np.full(len(codes), np.nan)
         for number, (action, sum_) in enumerate(zip(actions, added, strict=True)):
             held = self._totals.get(action)
             if held is None and len(self._totals) >= MOST_TOTALS:
                 continue
             held = held or ExactSum()
-            before[number] = float(held)
+            own = order[bounds[number] : bounds[number + 1]]
+            totals[own] = _running_sums(held, values[own])
             self._totals[action] = held + sum_
-        return before[codes] + _running_sums(codes, values)
+        return totals
 
     def _read(self) -> None:
         users, actions, totals = map(self._state.get, (_USERS, _ACTIONS, _TOTALS))
@@ -110,25 +118,21 @@ class Running:
         self.state_bytes = sum(len(name) + len(image) for name, image in images.items())
 
 
-def _grouped(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the events in the order of their codes, and where the group of each begins in it."""
-    order = np.argsort(codes, kind="stable")
-    ordered = codes[order]
-    return order, np.searchsorted(ordered, ordered)
-
-
 def _ranks(codes: np.ndarray) -> np.ndarray:
     """Return how many events of the same code came before each, `(n,)` int64."""
-    order, begins = _grouped(codes)
+    order = np.argsort(codes, kind="stable")
+    ordered = codes[order]
     ranks = np.empty(len(codes), np.int64)
-    ranks[order] = np.arange(len(codes)) - begins
+    ranks[order] = np.arange(len(codes)) - np.searchsorted(ordered, ordered)
     return ranks
 
 
-def _running_sums(codes: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return the sum of the values of the same code up to each event, its own included, `(n,)` float64."""
-    order, begins = _grouped(codes)
-    sums = np.concatenate(([0.0], np.cumsum(values[order])))
-    running = np.empty(len(codes))
-    running[order] = sums[1:] - sums[begins]
-    return running
+def _running_sums(before: ExactSum, values: np.ndarray) -> np.ndarray:
+    """Return the sum up to each value, what was before them included, `(n,)` float64."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        sums = float(before) + np.cumsum(values)
+    if np.isfinite(sums).all():
+        return sums
+    # A double on the way is too large: what comes after it may fit again.
+    each = exact_sums(values, np.arange(len(values)), len(values))
+    return np.array([float(total) for total in accumulate(each, initial=before)][1:])

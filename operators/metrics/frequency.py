@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -55,6 +57,7 @@ class FrequencyAggregator(Aggregator):
         """Take the options, the asked items in the column's type, and that type."""
         self._options, self._asked, self._type = options, asked, type_
         self._asked_hashes = hashes_of(asked)
+        self._epsilon = Fraction(str(options.epsilon))
         self._shape = CountMin.suggest(options.epsilon, options.delta)
 
     def partials(self, batch: EventBatch, groups: Groups) -> list[bytes]:
@@ -80,9 +83,9 @@ class FrequencyAggregator(Aggregator):
         """Return one entry an asked item, in the order asked."""
         sketch = CountMin.deserialize(partial)
         counts = sketch.estimate_many(self._asked_hashes).tolist()
-        margin = self._options.epsilon * sketch.total_weight
+        margin = math.floor(self._epsilon * sketch.total_weight)
         items = [
-            {"item": item, "count": count, "lower": max(0, int(np.ceil(count - margin))), "upper": count}
+            {"item": item, "count": count, "lower": max(0, count - margin), "upper": count}
             for item, count in zip(self._asked.to_list(), counts, strict=True)
         ]
         return {"items": items, "confidence": 1 - self._options.delta}

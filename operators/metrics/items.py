@@ -11,6 +11,8 @@ from operators.batch.event_batch import Column, EventBatch
 from operators.batch.groups import Groups, compact
 from operators.metrics.kind import typed_column
 
+_SURELY_LONG = 2.0**62
+_LOW_HALF = 2**32 - 1
 ITEM_TYPES = ("string", "long", "double", "bool", "list")
 
 
@@ -37,7 +39,8 @@ def weighted_items(
 
     Returns:
         The item column, then for each pair: the group `(p,)`, the item's number in `column.distinct` `(p,)`
-        and the total weight `(p,)` int64. Pairs come group by group.
+        and the total weight `(p,)`, int64, or Python's integers (dtype object) where the total of the batch
+        may be beyond. Pairs come group by group.
     """
     column = batch.column(of)
     ids, which = groups.of(column)
@@ -50,9 +53,22 @@ def weighted_items(
     else:
         owners = np.arange(len(batch)) if column.owners is None else column.owners
         weights = batch.frame[weight].fill_null(0).to_numpy()[owners[which]]
-        totals = np.zeros(len(present), np.int64)
-        np.add.at(totals, where, weights)
+        totals = _totals(weights, where, len(present))
     return column, present // distinct, present % distinct, totals
+
+
+def _totals(weights: np.ndarray, where: np.ndarray, count: int) -> np.ndarray:
+    """Add up the weights of each of `count` pairs; `where` tells which pair each weight is of."""
+    if weights.sum(dtype=np.float64) < _SURELY_LONG:
+        return _added(weights, where, count)
+    low, high = (_added(half, where, count).astype(object) for half in (weights & _LOW_HALF, weights >> 32))
+    return low + (high << 32)
+
+
+def _added(weights: np.ndarray, where: np.ndarray, count: int) -> np.ndarray:
+    totals = np.zeros(count, np.int64)
+    np.add.at(totals, where, weights)
+    return totals
 
 
 def text_of(values: pl.Series) -> list[str]:

@@ -80,8 +80,11 @@ class TopKAggregator(Aggregator):
         ]
         return {"items": items, "confidence": 1.0}
 
-    def sketch(self, partial: bytes) -> bytes:
-        """Return the frequent-items sketch of strings as Apache DataSketches writes it."""
+    def sketch(self, partial: bytes) -> bytes | None:
+        """Return the frequent-items sketch of strings as Apache DataSketches writes it.
+
+        None where the total weight is beyond the 63 bits that it has room for.
+        """
         return TopK.deserialize(partial).datasketches_image()
 
     def columns(self) -> AnswerColumns:

@@ -116,7 +116,7 @@ class TopPairsAggregator(Aggregator):
         ]
         return {"items": items, "orders": orders, "oversized_orders": oversized, "confidence": 1.0}
 
-    def sketch(self, partial: bytes) -> bytes:
+    def sketch(self, partial: bytes) -> bytes | None:
         """Return the frequent-items sketch of strings as Apache DataSketches writes it."""
         image = _read(partial)[2]
         sketch = TopK.deserialize(image) if image else TopK(self._lg_max_map_size)

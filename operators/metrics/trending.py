@@ -115,7 +115,7 @@ class TrendingAggregator(Aggregator):
             "confidence": 1.0,
         }
 
-    def sketch(self, partial: bytes) -> bytes:
+    def sketch(self, partial: bytes) -> bytes | None:
         """Return the window's frequent-items sketch of strings as Apache DataSketches writes it."""
         return self._counts.sketch(partial)
 

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
+from operators.expressions.translate import POLARS_TYPES
 from operators.rules.alarm import CLEAR, WHEN
 from operators.rules.compiled_rule import CompiledRule
 
-_DTYPES = {"string": pl.String, "long": pl.Int64, "double": pl.Float64, "bool": pl.Boolean}
+_LEAST, _GREATEST = -(2**63), 2**63 - 1
 
 
 def flags_of(
@@ -29,10 +30,7 @@ def flags_of(
         if name in rule.conditions
     ]
     read = {"events", *(column for rule in rules for column in rule.columns)}
-    frame = pl.DataFrame(
-        {column: [row[column] for row in rows] for column in read},
-        schema={column: _DTYPES[types[column]] for column in read},
-    )
+    frame = pl.DataFrame([_column(column, [row[column] for row in rows], types[column]) for column in read])
     # A number is no name of a column, so that none is replaced.
     answers = frame.with_columns(
         rule.conditions[name].polars().alias(str(number)) for number, (rule, _, name) in enumerate(conditions)
@@ -44,3 +42,10 @@ def flags_of(
             if holds is not None:
                 own[row] |= flag if holds else otherwise
     return {name: bytes(own) for name, own in flags.items()}
+
+
+def _column(name: str, values: Sequence[object], type_: str) -> pl.Series:
+    """Return a column; one of 128 bits where a long is beyond 64, as a total may be."""
+    if type_ == "long" and any(not _LEAST <= value <= _GREATEST for value in values if value is not None):
+        return pl.Series(name, values, pl.Int128)
+    return pl.Series(name, values, POLARS_TYPES[type_])

@@ -105,6 +105,29 @@ def test_a_golden_top_k_is_read() -> None:
     assert theirs.total_weight == restored.total_weight == GOLDEN["top-k"]["total_weight"]
 
 
+def test_a_golden_top_k_beyond_63_bits_is_read_and_written_the_same() -> None:
+    entry, restored = GOLDEN["top-k beyond 63 bits"], TopK.deserialize(golden("top-k beyond 63 bits"))
+    weights = {f"item {number}": 2**62 + number for number in range(6)} | {"é": 7, "": 2**63 - 1}
+    assert restored.serialize() == golden("top-k beyond 63 bits")
+    assert restored.total_weight == entry["total_weight"] == sum(weights.values())
+    assert [list(found) for found in restored.top(5)] == entry["top"]
+    assert all(
+        restored.lower_bound(item) <= weight <= restored.upper_bound(item) for item, weight in weights.items()
+    )
+
+
+@pytest.mark.parametrize(("name", "items", "scale"), [("sparse", 4, 2**61), ("dense", 100, 2**56)])
+def test_a_golden_count_min_beyond_63_bits_is_read_and_written_the_same(
+    name: str, items: int, scale: int
+) -> None:
+    name, sketch = f"count-min beyond 63 bits, {name}", CountMin(3, 32)
+    sketch.update_many(hash_longs(np.arange(items)), np.arange(items) * scale)
+    restored = CountMin.deserialize(golden(name))
+    assert restored.serialize() == golden(name) == sketch.serialize()
+    assert restored.estimate_many(hash_longs(np.arange(4))).tolist() == GOLDEN[name]["estimates"]
+    assert restored.total_weight == sum(range(items)) * scale > 2**63
+
+
 @pytest.mark.parametrize("name", ["quantiles empty", "quantiles single", "quantiles full"])
 def test_golden_quantiles_are_read(name: str) -> None:
     restored, entry = Quantiles.deserialize(golden(name)), GOLDEN[name]

@@ -18,6 +18,8 @@ from sketches.quantiles import Quantiles
 from sketches.top_k import TopK
 
 # Sizes on both sides of every change of mode at lg_k 4 and 9: 7 to 8, 48 to 49.
+# A total of these is beyond 63 bits after a few values, though each value fits.
+SCALE = st.sampled_from([3, 2**63 // 500])
 LG_K = st.sampled_from([4, 9])
 STREAM = st.builds(
     lambda start, size: np.arange(start, start + size),
@@ -25,7 +27,10 @@ STREAM = st.builds(
     st.sampled_from([0, 1, 5, 7, 8, 20, 47, 49, 400]),
 )
 WEIGHTED = st.lists(
-    st.tuples(st.sampled_from("abcdefghijklmnopqrstuvwxyz"), st.integers(0, 1000)), max_size=60
+    st.tuples(
+        st.sampled_from("abcdefghijklmnopqrstuvwxyz"), st.integers(0, 1000) | st.integers(2**62, 2**63 - 1)
+    ),
+    max_size=60,
 )
 COLUMN = st.lists(st.floats(-1e6, 1e6), max_size=300).map(lambda values: np.array(values, dtype=np.float64))
 
@@ -47,10 +52,10 @@ def bloom(*streams: np.ndarray) -> Bloom:
     return sketch
 
 
-def count_min(*streams: np.ndarray) -> CountMin:
+def count_min(*streams: np.ndarray, scale: int = 3) -> CountMin:
     sketch = CountMin(3, 40)
     for stream in streams:
-        sketch.update_many(hash_longs(stream), stream * 3)
+        sketch.update_many(hash_longs(stream), stream * scale)
     return sketch
 
 
@@ -129,19 +134,21 @@ def test_a_restored_hyperloglog_goes_on_as_the_first(lg_k, x, y) -> None:
     assert restored.serialize() == hll(lg_k, x, y).serialize()
 
 
-@given(STREAM, STREAM, STREAM)
-def test_count_min_merges_obey_the_laws_of_sums(x, y, z) -> None:
-    a, b, c = count_min(x), count_min(y), count_min(z)
-    assert union(a, b).serialize() == union(b, a).serialize() == count_min(x, y).serialize()
+@given(STREAM, STREAM, STREAM, SCALE)
+def test_count_min_merges_obey_the_laws_of_sums(x, y, z, scale) -> None:
+    a, b, c = (count_min(stream, scale=scale) for stream in (x, y, z))
+    both = count_min(x, y, scale=scale)
+    assert union(a, b).serialize() == union(b, a).serialize() == both.serialize()
     assert union(union(a, b), c).serialize() == union(a, union(b, c)).serialize()
     assert union(a, CountMin(3, 40)).serialize() == a.serialize()
+    assert both.total_weight == scale * (sum(x.tolist()) + sum(y.tolist()))
 
 
-@given(STREAM, STREAM)
-def test_a_restored_count_min_goes_on_as_the_first(x, y) -> None:
-    restored = CountMin.deserialize(count_min(x).serialize())
-    restored.update_many(hash_longs(y), y * 3)
-    assert restored.serialize() == count_min(x, y).serialize()
+@given(STREAM, STREAM, SCALE)
+def test_a_restored_count_min_goes_on_as_the_first(x, y, scale) -> None:
+    restored = CountMin.deserialize(count_min(x, scale=scale).serialize())
+    restored.update_many(hash_longs(y), y * scale)
+    assert restored.serialize() == count_min(x, y, scale=scale).serialize()
 
 
 @given(WEIGHTED, WEIGHTED, WEIGHTED)
@@ -159,10 +166,14 @@ def test_top_k_that_overflows_keeps_its_bounds_in_any_order_of_merging(x, y, z) 
         exact[item] += weight
     a, b, c = (top_k(entries, 3) for entries in (x, y, z))
     for merged in (union(union(a, b), c), union(c, union(b, a)), union(top_k(x + y, 3), c)):
-        assert merged.total_weight == exact.total()
-        for item, count, lower, upper in merged.top(99):
-            assert lower <= exact[item] <= upper == count
-        assert all(merged.upper_bound(item) >= weight for item, weight in exact.items())
+        for again in (merged, TopK.deserialize(merged.serialize())):
+            assert again.total_weight == exact.total()
+            for item, count, lower, upper in again.top(99):
+                assert lower <= exact[item] <= upper == count
+                assert (upper - lower) * 2**3 <= 3.5 * exact.total()
+            assert all(again.upper_bound(item) >= weight for item, weight in exact.items())
+            heavy = {item for item, weight in exact.items() if weight * 2**3 > 3.5 * exact.total()}
+            assert heavy <= {item for item, *_ in again.top(99)}
 
 
 @given(COLUMN, COLUMN)

@@ -165,6 +165,23 @@ def test_totals_of_more_actions_than_are_kept_are_left_out_and_counts_go_on() ->
     assert "value_one more" not in left and left["one more_count_est"] >= 1
 
 
+def test_totals_beyond_the_range_of_doubles_are_null_until_they_fit_again() -> None:
+    one = enricher(value_shards=1)
+    huge = [event("ann", "pay", value) for value in (1.7e308, 1.7e308, -1.7e308, -1.7e308, 0.5)]
+    for _ in range(2):
+        came = one.send(*huge[:4])
+        assert [e["value_pay"] for e in came] == [1.7e308, None, 1.7e308, 0.0]
+    assert [e["value_pay"] for e in one.send(*huge[:2])] == [1.7e308, None]
+    assert [e["value_pay"] for e in one.send(*huge[2:])] == [1.7e308, 0.0, 0.5]
+
+
+def test_large_totals_of_one_action_leave_those_of_others_as_they_are() -> None:
+    sent = [("pay", 2**63 - 1), ("tip", 1), ("pay", 2**63 - 1), ("tip", 2)]
+    came = enricher(value_shards=1, value="n").send(*(event("ann", action, n=n) for action, n in sent))
+    totals = [e[f"value_{e['action']}"] for e in came]
+    assert totals == [2.0**63, 1.0, 2.0**64, 3.0]
+
+
 def test_users_of_history_are_known_from_the_beginning(tmp_path: Path) -> None:
     path = tmp_path / "users.jsonl"
     path.write_text("".join(json.dumps({"id": f"user {n}"}) + "\n" for n in range(1000)))

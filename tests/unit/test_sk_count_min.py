@@ -78,7 +78,9 @@ def test_parameters_out_of_range_are_refused(parameters: tuple[int, int]) -> Non
         np.array([1.0, 2.0]),
         np.array([1]),
         [1, 2],
-        np.array([2**63 - 1, 1]),
+        np.array([2**128, 1], dtype=object),
+        np.array([1, -1], dtype=object),
+        np.array([1, 1.0], dtype=object),
     ],
 )
 def test_wrong_weights_are_refused_and_change_nothing(weights: object) -> None:
@@ -89,13 +91,61 @@ def test_wrong_weights_are_refused_and_change_nothing(weights: object) -> None:
     assert sketch.serialize() == before
 
 
-def test_a_total_weight_beyond_63_bits_is_refused_in_a_merge() -> None:
+def test_a_total_weight_beyond_128_bits_is_refused_in_a_merge() -> None:
     left, right = CountMin(2, 4), CountMin(2, 4)
     for sketch in (left, right):
-        sketch.update_many(hash_longs(np.arange(1)), np.array([2**62]))
+        sketch.update_many(hash_longs(np.arange(1)), np.array([2**127], dtype=object))
     with pytest.raises(BadArgument, match="total weight"):
         left.merge(right)
     assert left.serialize() == right.serialize()
+
+
+@pytest.mark.parametrize("weight", [2**62 - 1, 2**62, 2**63 - 1, 2**64, 2**100])
+@pytest.mark.parametrize("items", [1, 2, 300])
+def test_a_total_on_either_side_of_63_bits_is_exact(weight: int, items: int) -> None:
+    hashes, weights = hash_longs(np.arange(items)), np.full(items, weight, dtype=object)
+    at_once, merged = CountMin(4, 2000), CountMin(4, 2000)
+    at_once.update_many(hashes, weights)
+    for number in range(items):
+        one = CountMin(4, 2000)
+        one.update_many(hashes[number : number + 1], weights[number : number + 1])
+        merged.merge(CountMin.deserialize(one.serialize()))
+    assert at_once.serialize() == merged.serialize() == CountMin.deserialize(at_once.serialize()).serialize()
+    assert at_once.serialize()[3] == (1 if items * weight < 2**63 else 2), "the version"
+    assert merged.total_weight == items * weight
+    assert merged.estimate_many(hashes).tolist() == [weight] * items
+    error = math.floor(merged.epsilon * items * weight)
+    assert merged.lower_bound(hashes).tolist() == [max(0, weight - error)] * items
+
+
+def test_longs_that_add_up_to_more_than_63_bits_in_one_update_do_not_wrap_around() -> None:
+    sketch = CountMin(3, 4)
+    sketch.update_many(hash_longs(np.zeros(5, np.int64)), np.full(5, 2**63 - 1))
+    sketch.update_many(hash_longs(np.zeros(1, np.int64)))
+    assert sketch.estimate_many(hash_longs(np.zeros(1, np.int64))).tolist() == [5 * (2**63 - 1) + 1]
+
+
+@pytest.mark.parametrize("items", [1, 200])
+def test_every_truncation_of_a_wide_image_and_any_trailing_byte_is_refused(items: int) -> None:
+    sketch = filled(items)
+    sketch.update_many(hash_longs(np.arange(items)), np.full(items, 2**63, dtype=object))
+    image = sketch.serialize()
+    payload = image[20:]
+    for broken in [*(payload[:length] for length in range(len(payload))), payload + b"\0"]:
+        with pytest.raises(BadData):
+            CountMin.deserialize(image_of(broken, image[4], (4, 50), version=2))
+    with pytest.raises(BadData):
+        CountMin.deserialize(image_of(payload, image[4] | 2, (4, 50), version=2))
+    with pytest.raises(BadData):
+        CountMin.deserialize(
+            image_of((2**64).to_bytes(16, "little") + payload[16:], image[4], (4, 50), version=2)
+        )
+
+
+def test_a_wide_image_of_a_total_that_63_bits_hold_is_refused() -> None:
+    payload = b"\1" + bytes(15) + b"\1" + bytes(15) + bytes(16)
+    with pytest.raises(BadData, match="width"):
+        CountMin.deserialize(image_of(payload, 0, (1, 2), version=2))
 
 
 @pytest.mark.parametrize("other", [CountMin(3, 50), CountMin(4, 51)])
@@ -134,8 +184,10 @@ def test_every_truncation_and_any_trailing_byte_is_refused(items: int) -> None:
         CountMin.deserialize(image + b"\0")
 
 
-def image_of(payload: bytes, flags: int, parameters: tuple[int, int] = (1, 4)) -> bytes:
-    return encode(Family.COUNT_MIN, payload, flags=flags, parameters=parameters, seed_hash=0x93CC)
+def image_of(payload: bytes, flags: int, parameters: tuple[int, int] = (1, 4), version: int = 1) -> bytes:
+    return encode(
+        Family.COUNT_MIN, payload, version=version, flags=flags, parameters=parameters, seed_hash=0x93CC
+    )
 
 
 def total(weight: int) -> bytes:

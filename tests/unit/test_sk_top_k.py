@@ -93,14 +93,97 @@ def test_wrong_weights_are_refused(weights: object) -> None:
         TopK().update_many(["a", "b"], weights)
 
 
-def test_a_total_weight_beyond_63_bits_is_refused() -> None:
+def test_a_total_weight_beyond_128_bits_is_refused_and_changes_nothing() -> None:
     sketch = TopK()
-    with pytest.raises(BadArgument, match="total weight"):
-        sketch.update_many(["a", "b"], np.array([2**63 - 1, 1]))
-    sketch.update_many(["a"], np.array([2**62]))
+    sketch.update_many(["a"], np.array([2**127], dtype=object))
+    for wrong in ([2**127], [2**128], [-1], [1.0]):
+        with pytest.raises(BadArgument, match="weight"):
+            sketch.update_many(["a"], np.array(wrong, dtype=object))
     with pytest.raises(BadArgument, match="total weight"):
         sketch.merge(TopK.deserialize(sketch.serialize()))
-    assert sketch.total_weight == 2**62
+    assert sketch.top(9) == [("a", 2**127, 2**127, 2**127)] and sketch.total_weight == 2**127
+
+
+@pytest.mark.parametrize("total", [2**63 - 1, 2**63, 2**64 - 1, 2**64, 2**80])
+def test_a_total_on_either_side_of_63_bits_is_exact_and_only_a_smaller_one_has_an_image_for_others(
+    total: int,
+) -> None:
+    exact = {"a": total - 3, "é": 2, "": 1}
+    weights = np.array(list(exact.values()), dtype=object)
+    sketch, together = TopK(5), TopK(5)
+    sketch.update_many(list(exact), weights)
+    for item, weight in exact.items():
+        one = TopK(5)
+        one.update_many([item], np.array([weight], dtype=object))
+        together.merge(TopK.deserialize(one.serialize()))
+    for one in (sketch, together, TopK.deserialize(TopK.image_of(list(exact), weights, 5))):
+        for again in (one, TopK.deserialize(one.serialize())):
+            assert again.top(9) == [(item, *[weight] * 3) for item, weight in exact.items()]
+            assert (again.total_weight, again.estimate("é"), again.estimate("no item")) == (total, 2, 0)
+            assert (again.datasketches_image() is None) == (total >= 2**63)
+            assert again.serialize()[3] == (1 if total < 2**63 else 2), "the version"
+
+
+def test_items_that_were_counted_in_63_bits_keep_their_bounds_beyond() -> None:
+    light, heavy = TopK(3), TopK(3)
+    exact = Counter({f"item {number}": 1 + number % 3 for number in range(20)})
+    light.update_many(list(exact), np.array(list(exact.values())))
+    assert light.upper_bound("no item") > 0, "some were too light to be kept"
+    heavy.update_many(["item 0", "b"], np.array([2**63 - 1, 2**63 - 1]))
+    exact.update({"item 0": 2**63 - 1, "b": 2**63 - 1})
+    for first, second in ((light, heavy), (heavy, light)):
+        merged = TopK.deserialize(first.serialize())
+        merged.merge(second)
+        merged = TopK.deserialize(merged.serialize())
+        assert merged.total_weight == exact.total()
+        assert {item for item, *_ in merged.top(2)} == {"item 0", "b"}
+        assert all(merged.lower_bound(item) <= exact[item] <= merged.upper_bound(item) for item in exact)
+
+
+@pytest.mark.parametrize("size", [1, 24, 40])
+def test_every_truncation_of_a_wide_image_and_any_trailing_byte_is_refused(size: int) -> None:
+    sketch = TopK(5)
+    sketch.update_many([f"ítem {number}" for number in range(size)], np.full(size, 2**63, dtype=object))
+    payload = sketch.serialize()[16:]
+    for broken in [*(payload[:length] for length in range(len(payload))), payload + b"\0"]:
+        with pytest.raises(BadData):
+            TopK.deserialize(encode(Family.TOP_K, broken, version=2, parameters=(5,)))
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (0, 1),
+        (0, 3),
+        (3, 1),
+        (4, 1),
+        (8, 9),
+        (23, 255),
+        (24, 1),
+        (40, 1),
+        (56, 0),
+        (57, 2),
+        (75, 98),
+        (76, 255),
+    ],
+)
+def test_a_wide_payload_at_odds_with_itself_is_refused(place: int, value: int) -> None:
+    sketch = TopK(5)
+    sketch.update_many(["b", "a"], np.array([2**64, 1], dtype=object))
+    payload = bytearray(sketch.serialize()[16:])
+    assert payload[72:] == b"\1\0\0\0b\1\0\0\0a" and payload[56] == 1
+    payload[place] = value
+    if (place, value) == (75, 98):
+        payload[81] = 98  # the same item twice
+    with pytest.raises(BadData):
+        TopK.deserialize(encode(Family.TOP_K, bytes(payload), version=2, parameters=(5,)))
+
+
+def test_a_wide_image_of_a_total_that_63_bits_hold_is_refused() -> None:
+    number = (2**63 - 1).to_bytes(16, "little")
+    payload = b"\1" + bytes(7) + number + bytes(16) + number + b"\1\0\0\0a"
+    with pytest.raises(BadData, match="beyond 63 bits"):
+        TopK.deserialize(encode(Family.TOP_K, payload, version=2, parameters=(5,)))
 
 
 @pytest.mark.parametrize("size", [2, 25, 12.0, None])
@@ -208,7 +291,7 @@ def test_what_cannot_be_counted_has_no_image() -> None:
     with pytest.raises(BadArgument, match="none below 0"):
         TopK.image_of(["a"], np.array([-1]))
     with pytest.raises(BadArgument, match="total weight"):
-        TopK.image_of(["a", "b"], np.array([2**62, 2**62]))
+        TopK.image_of(["a", "b"], np.array([2**127, 2**127], dtype=object))
 
 
 @pytest.mark.parametrize("lg_size", [3, 8])
