@@ -222,7 +222,7 @@ def _bits_of_text(text: str) -> int:
 
 
 def _bits_of_double(value: float) -> int:
-    return _BITS.unpack(_DOUBLE.pack(value + 0.0))[0]  # of 0.0 and -0.0 the same
+    return _BITS.unpack(_DOUBLE.pack(value))[0]
 
 
 _BITS_OF: dict[str, Callable[[Value], int]] = {
