@@ -9,6 +9,7 @@ and so is all that is computed from them.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 
@@ -42,12 +43,11 @@ class ExactSum:
 
     def __float__(self) -> float:
         """Return the nearest double; infinite where it is beyond the range of doubles."""
-        try:
-            if self.exponent >= 0:
-                return float(self.scaled << self.exponent)
-            return self.scaled / (1 << -self.exponent)
-        except OverflowError:
-            return float("inf") if self.scaled > 0 else float("-inf")
+        return nearest_double(self.scaled << max(self.exponent, 0), 1 << max(-self.exponent, 0))
+
+    def fraction(self) -> Fraction:
+        """Return the number itself."""
+        return Fraction(self.scaled << max(self.exponent, 0), 1 << max(-self.exponent, 0))
 
     def serialize(self) -> bytes:
         """Return the exponent (2 bytes) and the integer, signed little-endian; equal sums are equal bytes."""
@@ -73,6 +73,22 @@ class ExactSum:
         return cls(
             int.from_bytes(data[2:], "little", signed=True), int.from_bytes(data[:2], "little", signed=True)
         )
+
+
+def nearest_double(numerator: int, denominator: int) -> float:
+    """Return the double nearest to a quotient, of whatever size both are.
+
+    Args:
+        numerator: any integer.
+        denominator: 1 and up.
+
+    Returns:
+        The double; infinite where the quotient is beyond the range of doubles, never -0.0.
+    """
+    try:
+        return numerator / denominator + 0.0
+    except OverflowError:
+        return float("inf") if numerator > 0 else float("-inf")
 
 
 def exact_sums(values: np.ndarray, groups: np.ndarray | None, count: int, power: int = 1) -> list[ExactSum]:
