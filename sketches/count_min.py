@@ -31,12 +31,12 @@ import struct
 
 import numpy as np
 
-from sketches.codec import Family, decode, encode
+from sketches.codec import MAX_TABLE_BYTES, Family, decode, encode
 from sketches.errors import BadArgument, BadData
 from sketches.hashing import SEED, check_hashes, seed_hash
 
 MAX_HASHES = 32
-MAX_COUNTERS = 1 << 26
+MAX_COUNTERS = MAX_TABLE_BYTES // 8
 _SEED_HASH = seed_hash(SEED)
 _SPARSE = 1
 _WIDTHS = (np.dtype("<u1"), np.dtype("<u2"), np.dtype("<u4"), np.dtype("<u8"))
@@ -49,7 +49,7 @@ class CountMin:
 
     Args:
         num_hashes: rows of counters, 1 to 32.
-        num_buckets: counters in a row, 2 and up; both together at most 2**26 counters.
+        num_buckets: counters in a row, 2 and up; both together at most 2**23 counters.
 
     Raises:
         BadArgument: a parameter is out of range.
