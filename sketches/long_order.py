@@ -2,8 +2,8 @@
 
 A double holds longs up to 2**53 only, but two doubles of one sign go by their bits as whole numbers do. So a
 long becomes the double whose bits are its size, with its sign: 1 the least of all doubles above 0, and so on.
-There are somewhat fewer doubles than longs. Longs less than 2**53 away from the greatest size share one in
-pairs, so that what is read back is off by one there; all others, and both ends, are exact.
+There are somewhat fewer doubles than longs: less than 2**53 away from the first and the last long two share
+one, so that what is read back may be off by one there. All others, the first and the last are exact.
 """
 
 from __future__ import annotations
@@ -30,17 +30,18 @@ def as_ordered_doubles(longs: np.ndarray) -> np.ndarray:
     [-4.450147717014403e-308, -4.4501477170144023e-308, 0.0, 1.5e-323, 1.7976931348623157e+308]
     """
     size = np.abs(longs).view(np.uint64)  # the lowest long has no positive twin, its bits are right
-    first = np.uint64(_PAIRED_FROM)
-    size = np.where(size > first, first + ((size - first) >> np.uint64(1)), size)
-    return (size | np.where(longs < 0, np.uint64(_SIGN), np.uint64(0))).view(np.float64)
+    first, is_positive = np.uint64(_PAIRED_FROM), longs > 0
+    paired = first + ((size - first + is_positive) >> np.uint64(1))
+    bits = np.where(size > first, paired, size)
+    return (bits | (longs < 0).astype(np.uint64) << np.uint64(63)).view(np.float64)
 
 
 def long_of(ordered: float) -> tuple[int, int, int]:
     """Return the long of a double of `as_ordered_doubles`, and what it is at least and at most."""
     (bits,) = _BITS.unpack(_DOUBLE.pack(ordered))
-    size = bits % _SIGN
-    least = size if size < _PAIRED_FROM else 2 * size - _PAIRED_FROM
-    most = size if size < _PAIRED_FROM else least + 1
-    if bits >= _SIGN:
-        return max(-most, -_SIGN), max(-most, -_SIGN), max(-least, -_SIGN)
-    return most, least, most
+    size, is_positive = bits % _SIGN, bits < _SIGN
+    least = most = size
+    if size >= _PAIRED_FROM:
+        first = 2 * size - _PAIRED_FROM - is_positive
+        least, most = max(first, _PAIRED_FROM), min(first + 1, _SIGN - is_positive)
+    return (most, least, most) if is_positive else (-most, -most, -least)

@@ -105,7 +105,7 @@ def _has_longs_beyond_doubles(numbers: np.ndarray) -> bool:
 
 
 def _written(rank: float) -> str:
-    return str(rank).removesuffix(".0")
+    return str(rank + 0.0).removesuffix(".0")
 
 
 def _column(rank: str) -> str:
