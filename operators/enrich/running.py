@@ -6,6 +6,9 @@ event itself passes by in its columns. Estimates are those after the events of t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import accumulate
+
 import msgspec
 import numpy as np
 
@@ -16,13 +19,14 @@ from sketches.exact_sum import ExactSum, exact_sums
 from sketches.hashing import hash_strings
 from sketches.hyperloglog import HyperLogLog
 from state.clock_state import ByteMap
+from state.message_pack import reader
 
 MOST_TOTALS = 1_000
 """Of how many actions values are added up; each takes some fifty bytes."""
 _DELTA = 0.01
 _USERS, _ACTIONS, _TOTALS = b"users", b"actions", b"totals"
 _encode = msgspec.msgpack.Encoder().encode
-_decode_totals = msgspec.msgpack.Decoder(dict[str, bytes]).decode
+_decode_totals = reader(dict[str, bytes], "totals of actions")
 
 
 class Running:
@@ -78,18 +82,21 @@ class Running:
         return np.append(before, 0)[codes] + _ranks(codes) + 1
 
     def _add_up(self, actions: list[str], codes: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Add values up; return the total of each event's action by then, NaN where it is not kept."""
+        """Add values up; return the total of each event's action by then.
+
+        It is NaN where it is not kept, and where it is beyond doubles.
+        """
         there = codes >= 0
         added = exact_sums(values[there], codes[there], len(actions))
-        before = np.full(len(actions) + 1, np.nan)
+        begun: dict[int, ExactSum] = {}
         for number, (action, sum_) in enumerate(zip(actions, added, strict=True)):
             held = self._totals.get(action)
             if held is None and len(self._totals) >= MOST_TOTALS:
                 continue
             held = held or ExactSum()
-            before[number] = float(held)
+            begun[number] = held
             self._totals[action] = held + sum_
-        return before[codes] + _running_sums(codes, values)
+        return _running_sums(codes, values, begun)
 
     def _read(self) -> None:
         users, actions, totals = map(self._state.get, (_USERS, _ACTIONS, _TOTALS))
@@ -110,25 +117,38 @@ class Running:
         self.state_bytes = sum(len(name) + len(image) for name, image in images.items())
 
 
-def _grouped(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the events in the order of their codes, and where the group of each begins in it."""
-    order = np.argsort(codes, kind="stable")
-    ordered = codes[order]
-    return order, np.searchsorted(ordered, ordered)
-
-
 def _ranks(codes: np.ndarray) -> np.ndarray:
     """Return how many events of the same code came before each, `(n,)` int64."""
-    order, begins = _grouped(codes)
+    order = np.argsort(codes, kind="stable")
+    ordered = codes[order]
     ranks = np.empty(len(codes), np.int64)
-    ranks[order] = np.arange(len(codes)) - begins
+    ranks[order] = np.arange(len(codes)) - np.searchsorted(ordered, ordered)
     return ranks
 
 
-def _running_sums(codes: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return the sum of the values of the same code up to each event, its own included, `(n,)` float64."""
-    order, begins = _grouped(codes)
-    sums = np.concatenate(([0.0], np.cumsum(values[order])))
-    running = np.empty(len(codes))
-    running[order] = sums[1:] - sums[begins]
+def _running_sums(codes: np.ndarray, values: np.ndarray, begun: Mapping[int, ExactSum]) -> np.ndarray:
+    """Return what the values of each event's code add up to, its own included, `(n,)` float64.
+
+    Args:
+        codes: of the events, `(n,)`.
+        values: what each adds.
+        begun: for each code that is kept what there was before; the others are NaN.
+    """
+    order = np.argsort(codes, kind="stable")
+    ordered = codes[order]
+    running = np.full(len(codes), np.nan)
+    for code, held in begun.items():
+        own = order[np.searchsorted(ordered, code) : np.searchsorted(ordered, code, side="right")]
+        with np.errstate(over="ignore", invalid="ignore"):
+            sums = float(held) + np.cumsum(values[own])
+        if not np.isfinite(sums).all():
+            sums = _exact_running_sums(held, values[own])
+        running[own] = sums
     return running
+
+
+def _exact_running_sums(held: ExactSum, values: np.ndarray) -> np.ndarray:
+    """Return the same of one code, where a sum on the way is beyond doubles; NaN while it is."""
+    steps = accumulate(exact_sums(values, np.arange(len(values)), len(values)), initial=held)
+    sums = np.fromiter(map(float, steps), float)[1:]
+    return np.where(np.isfinite(sums), sums, np.nan)
