@@ -69,7 +69,7 @@ class CountMin:
 
     @staticmethod
     def suggest(epsilon: float, delta: float) -> tuple[int, int]:
-        """Choose parameters for a wanted error.
+        """Choose parameters for a wanted error, within the memory that a table may take.
 
         Args:
             epsilon: error as a share of the total weight, above 0 and below 1.
@@ -79,12 +79,26 @@ class CountMin:
             num_hashes and num_buckets, the arguments of `CountMin`.
 
         Raises:
-            BadArgument: a share is out of range.
+            BadArgument: a share is out of range, or means a table that is too large.
         """
         for name, value in (("epsilon", epsilon), ("delta", delta)):
             if not 0.0 < value < 1.0:
                 raise BadArgument(f"{name}: expected a number between 0 and 1, got {value!r}")
-        return math.ceil(math.log(1.0 / delta)), max(2, math.ceil(math.e / epsilon))
+        num_hashes = math.ceil(-math.log(delta))
+        if num_hashes > MAX_HASHES:
+            least = math.exp(-MAX_HASHES) * 1.01
+            raise BadArgument(
+                f"delta: {delta:g} means {num_hashes} rows of counters; at most {MAX_HASHES} are allowed, "
+                f"so at least {least:.2g}"
+            )
+        most = MAX_COUNTERS // num_hashes
+        if math.e / epsilon > most:
+            mebibytes = min(8 * num_hashes * (math.e / epsilon) / 2**20, 1e300)
+            raise BadArgument(
+                f"epsilon: {epsilon:g} with delta {delta:g} means a table of {mebibytes:.3g} MiB; at most "
+                f"{MAX_TABLE_BYTES >> 20} MiB are allowed, so at least {math.e / most * 1.01:.2g}"
+            )
+        return num_hashes, max(2, math.ceil(math.e / epsilon))
 
     @property
     def epsilon(self) -> float:
