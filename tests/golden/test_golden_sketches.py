@@ -105,7 +105,10 @@ def test_a_golden_top_k_is_read() -> None:
     assert theirs.total_weight == restored.total_weight == GOLDEN["top-k"]["total_weight"]
 
 
-@pytest.mark.parametrize("name", ["quantiles empty", "quantiles single", "quantiles full"])
+GOLDEN_QUANTILES = ["quantiles empty", "quantiles single", "quantiles full", "quantiles of longs"]
+
+
+@pytest.mark.parametrize("name", GOLDEN_QUANTILES)
 def test_golden_quantiles_are_read(name: str) -> None:
     restored, entry = Quantiles.deserialize(golden(name)), GOLDEN[name]
     answers = [restored.quantile(q) for q in (0.0, 0.5, 0.95, 1.0)]
