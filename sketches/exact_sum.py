@@ -19,6 +19,7 @@ _MANTISSA_BITS = 53
 _HALF_BITS = 27
 _HALF_MASK = (1 << _HALF_BITS) - 1
 _MOST_AT_ONCE = 1 << 16
+_LEAST_EXPONENT, _GREATEST_EXPONENT = -2 * 1074, 2 * 1024 + 64
 
 
 @dataclass(frozen=True)
@@ -66,13 +67,15 @@ class ExactSum:
         """Read what `serialize` wrote.
 
         Raises:
-            BadData: where there are fewer than 3 bytes.
+            BadData: fewer than 3 bytes, or an exponent that no sum of doubles or of their squares has.
         """
         if len(data) < 3:
             raise BadData(f"expected an exact sum of 3 bytes or more, got {len(data)}")
-        return cls(
-            int.from_bytes(data[2:], "little", signed=True), int.from_bytes(data[:2], "little", signed=True)
-        )
+        exponent = int.from_bytes(data[:2], "little", signed=True)
+        if not _LEAST_EXPONENT <= exponent <= _GREATEST_EXPONENT:
+            expected = f"{_LEAST_EXPONENT} to {_GREATEST_EXPONENT}"
+            raise BadData(f"expected an exact sum with an exponent of {expected}, got {exponent}")
+        return cls(int.from_bytes(data[2:], "little", signed=True), exponent)
 
 
 def nearest_double(numerator: int, denominator: int) -> float:

@@ -15,6 +15,7 @@ import numpy as np
 from operators.batch.event_batch import EventBatch
 from operators.batch.groups import Groups
 from operators.metrics.kind import Aggregator, AnswerColumns, Fields, Kind, typed_column
+from sketches.errors import BadData
 from sketches.exact_sum import ExactSum, exact_sums, nearest_double
 
 
@@ -76,6 +77,8 @@ class StatsAggregator(Aggregator):
             return {"stats": {"count": 0, "min": None, "max": None, "mean": None, "stddev": None}}
         sum_of_values, sum_of_squares = total.fraction(), squares.fraction()
         variance = (count * sum_of_squares - sum_of_values**2) / count**2
+        if variance < 0:
+            raise BadData("expected sums of numbers and of their squares, got others")
         return {
             "stats": {
                 "count": count,
@@ -102,6 +105,8 @@ class StatsAggregator(Aggregator):
         return self._head.pack(count, least, most, len(written)) + written + squares.serialize()
 
     def _read(self, partial: bytes) -> tuple[int, float, float, ExactSum, ExactSum]:
+        if len(partial) < self._head.size:
+            raise BadData(f"expected statistics of {self._head.size} bytes or more, got {len(partial)}")
         count, least, most, length = self._head.unpack_from(partial)
         middle = self._head.size + length
         total = ExactSum.deserialize(partial[self._head.size : middle])
