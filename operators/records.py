@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from state.message_pack import reader
+
 
 class LateCandidate(msgspec.Struct, array_like=True):
     """An event that could be late, with all that the late output says of it.
@@ -258,13 +260,13 @@ class RejectReason(msgspec.Struct):
 
 Record = Beat | SliceRecord | SessionRecord | Progress
 encode = msgspec.msgpack.Encoder().encode
-decode_record = msgspec.msgpack.Decoder(Record).decode
-decode_seen = msgspec.msgpack.Decoder(Beat | SeenRecord).decode
-decode_enrich = msgspec.msgpack.Decoder(EnrichRecord).decode
-decode_annotated = msgspec.msgpack.Decoder(AnnotatedRecord).decode
-decode_similar = msgspec.msgpack.Decoder(SimilarRecord).decode
-decode_rule_record = msgspec.msgpack.Decoder(RuleRecord | Beat).decode
-decode_rule_change = msgspec.msgpack.Decoder(RuleChange).decode
-decode_final_results = msgspec.msgpack.Decoder(FinalResults).decode
-decode_item = msgspec.msgpack.Decoder(ItemRecord).decode
+decode_record = reader(Record, "a record for windows")
+decode_seen = reader(Beat | SeenRecord, "a record of values")
+decode_enrich = reader(EnrichRecord, "a record to enrich")
+decode_annotated = reader(AnnotatedRecord, "an enriched record")
+decode_similar = reader(SimilarRecord, "a record of questions")
+decode_rule_record = reader(RuleRecord | Beat, "a record for rules")
+decode_rule_change = reader(RuleChange, "a change of a rule")
+decode_final_results = reader(FinalResults, "final results")
+decode_item = reader(ItemRecord, "a change of an item")
 decode_reason = msgspec.json.Decoder(RejectReason).decode

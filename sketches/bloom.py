@@ -24,8 +24,8 @@ bits.
     [True, False]
 
 Payload within the preamble of `sketches.codec`, parameters num_hashes and num_bits, little-endian: with
-flag 1 clear all bits, the lowest of a byte first, those beyond num_bits clear; with flag 1 set the places
-of the bits that are set (4 bytes each, ascending).
+flag 1 clear all bits, the lowest of a byte first, those beyond num_bits clear; with flag 1 set, in filters of
+64 MiB at most, the places of the bits that are set (4 bytes each, ascending).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ import math
 
 import numpy as np
 
-from sketches.codec import Family, decode, encode
+from sketches.codec import MAX_TABLE_BYTES, Family, decode, encode
 from sketches.errors import BadArgument, BadData
 from sketches.hashing import SEED, seed_hash
 
@@ -207,15 +207,16 @@ class Bloom:
         self.ones = _count(self._bytes)
 
     def serialize(self) -> bytes:
-        """Write the filter, sparse when that is shorter.
+        """Write the filter, sparse when that is shorter and it is not too large to be read so.
 
         Returns:
             An image; its format is told at the top of this module.
         """
         flags, payload = 0, self._bytes
-        if 4 * self.ones < len(self._bytes):
-            bits = np.unpackbits(self._bytes, bitorder="little")
-            flags, payload = _SPARSE, np.flatnonzero(bits).astype("<u4")
+        if 4 * self.ones < len(self._bytes) <= MAX_TABLE_BYTES:
+            filled = np.flatnonzero(self._bytes)
+            rows, bits = np.nonzero(np.unpackbits(self._bytes[filled, None], axis=1, bitorder="little"))
+            flags, payload = _SPARSE, (8 * filled[rows] + bits).astype("<u4")
         parameters = (self.num_hashes, self.num_bits)
         return encode(
             Family.BLOOM, payload.tobytes(), flags=flags, parameters=parameters, seed_hash=_SEED_HASH
@@ -246,6 +247,7 @@ class Bloom:
             filled._bytes[:] = np.frombuffer(frame.payload, dtype=np.uint8)
             filled.ones = _count(filled._bytes)
             return filled
+        _expect(size <= MAX_TABLE_BYTES, f"places of at most {MAX_TABLE_BYTES} bytes of bits", size)
         _expect(len(frame.payload) % 4 == 0, "whole places", len(frame.payload))
         _expect(len(frame.payload) < size, f"less than {size} bytes of places", len(frame.payload))
         places = np.frombuffer(frame.payload, dtype="<u4").astype(np.uint32)

@@ -31,13 +31,13 @@ import math
 
 import numpy as np
 
-from sketches.codec import Family, decode, encode
+from sketches.codec import MAX_TABLE_BYTES, Family, decode, encode
 from sketches.errors import BadArgument, BadData
 from sketches.hashing import SEED, check_hashes, seed_hash
 from sketches.wide_numbers import MAX_LONG, WIDE_BYTES, check_total, checked_weights, read_wide, wide_bytes
 
 MAX_HASHES = 32
-MAX_COUNTERS = 1 << 26
+MAX_COUNTERS = MAX_TABLE_BYTES // 8
 _SEED_HASH = seed_hash(SEED)
 _SPARSE = 1
 _WIDTHS = (np.dtype("<u1"), np.dtype("<u2"), np.dtype("<u4"), np.dtype("<u8"))
@@ -50,7 +50,7 @@ class CountMin:
 
     Args:
         num_hashes: rows of counters, 1 to 32.
-        num_buckets: counters in a row, 2 and up; both together at most 2**26 counters.
+        num_buckets: counters in a row, 2 and up; both together at most 2**23 counters.
 
     Raises:
         BadArgument: a parameter is out of range.
@@ -70,7 +70,7 @@ class CountMin:
 
     @staticmethod
     def suggest(epsilon: float, delta: float) -> tuple[int, int]:
-        """Choose parameters for a wanted error.
+        """Choose parameters for a wanted error, within the memory that a table may take.
 
         Args:
             epsilon: error as a share of the total weight, above 0 and below 1.
@@ -80,12 +80,26 @@ class CountMin:
             num_hashes and num_buckets, the arguments of `CountMin`.
 
         Raises:
-            BadArgument: a share is out of range.
+            BadArgument: a share is out of range, or means a table that is too large.
         """
         for name, value in (("epsilon", epsilon), ("delta", delta)):
             if not 0.0 < value < 1.0:
                 raise BadArgument(f"{name}: expected a number between 0 and 1, got {value!r}")
-        return math.ceil(math.log(1.0 / delta)), max(2, math.ceil(math.e / epsilon))
+        num_hashes = math.ceil(-math.log(delta))
+        if num_hashes > MAX_HASHES:
+            least = math.exp(-MAX_HASHES) * 1.01
+            raise BadArgument(
+                f"delta: {delta:g} means {num_hashes} rows of counters; at most {MAX_HASHES} are allowed, "
+                f"so at least {least:.2g}"
+            )
+        most = MAX_COUNTERS // num_hashes
+        if math.e / epsilon > most:
+            mebibytes = min(8 * num_hashes * (math.e / epsilon) / 2**20, 1e300)
+            raise BadArgument(
+                f"epsilon: {epsilon:g} with delta {delta:g} means a table of {mebibytes:.3g} MiB; at most "
+                f"{MAX_TABLE_BYTES >> 20} MiB are allowed, so at least {math.e / most * 1.01:.2g}"
+            )
+        return num_hashes, max(2, math.ceil(math.e / epsilon))
 
     @property
     def epsilon(self) -> float:

@@ -9,6 +9,7 @@ and so is all that is computed from them.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 
@@ -18,6 +19,7 @@ _MANTISSA_BITS = 53
 _HALF_BITS = 27
 _HALF_MASK = (1 << _HALF_BITS) - 1
 _MOST_AT_ONCE = 1 << 16
+_LEAST_EXPONENT, _GREATEST_EXPONENT = -2 * 1074, 2 * 1024 + 64
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,11 @@ class ExactSum:
 
     def __float__(self) -> float:
         """Return the nearest double; infinite where it is beyond the range of doubles."""
-        try:
-            if self.exponent >= 0:
-                return float(self.scaled << self.exponent)
-            return self.scaled / (1 << -self.exponent)
-        except OverflowError:
-            return float("inf") if self.scaled > 0 else float("-inf")
+        return nearest_double(self.scaled << max(self.exponent, 0), 1 << max(-self.exponent, 0))
+
+    def fraction(self) -> Fraction:
+        """Return the number itself."""
+        return Fraction(self.scaled << max(self.exponent, 0), 1 << max(-self.exponent, 0))
 
     def serialize(self) -> bytes:
         """Return the exponent (2 bytes) and the integer, signed little-endian; equal sums are equal bytes."""
@@ -66,13 +67,31 @@ class ExactSum:
         """Read what `serialize` wrote.
 
         Raises:
-            BadData: where there are fewer than 3 bytes.
+            BadData: fewer than 3 bytes, or an exponent that no sum of doubles or of their squares has.
         """
         if len(data) < 3:
             raise BadData(f"expected an exact sum of 3 bytes or more, got {len(data)}")
-        return cls(
-            int.from_bytes(data[2:], "little", signed=True), int.from_bytes(data[:2], "little", signed=True)
-        )
+        exponent = int.from_bytes(data[:2], "little", signed=True)
+        if not _LEAST_EXPONENT <= exponent <= _GREATEST_EXPONENT:
+            expected = f"{_LEAST_EXPONENT} to {_GREATEST_EXPONENT}"
+            raise BadData(f"expected an exact sum with an exponent of {expected}, got {exponent}")
+        return cls(int.from_bytes(data[2:], "little", signed=True), exponent)
+
+
+def nearest_double(numerator: int, denominator: int) -> float:
+    """Return the double nearest to a quotient, of whatever size both are.
+
+    Args:
+        numerator: any integer.
+        denominator: 1 and up.
+
+    Returns:
+        The double; infinite where the quotient is beyond the range of doubles, never -0.0.
+    """
+    try:
+        return numerator / denominator + 0.0
+    except OverflowError:
+        return float("inf") if numerator > 0 else float("-inf")
 
 
 def exact_sums(values: np.ndarray, groups: np.ndarray | None, count: int, power: int = 1) -> list[ExactSum]:

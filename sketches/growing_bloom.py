@@ -40,6 +40,8 @@ MAX_CAPACITY = 2**28
 _SEED_HASH = seed_hash(SEED)
 _SHARE_OF_NEXT = 0.85
 _MILLION = 1_000_000
+_LEAST_FILL = 0.1
+"""A full filter has more of its bits set, mostly half, so that none but the last one is written sparse."""
 _MISSED = struct.Struct("<d")
 _FILTER = struct.Struct("<QQ")
 
@@ -62,22 +64,7 @@ class GrowingBloom:
     __slots__ = ("_added", "_filters", "_missed", "_parameters", "capacity")
 
     def __init__(self, capacity: int, rate: float, growth: float = 1.5, first_share: float = 0.15) -> None:
-        if not 1 <= capacity <= MAX_CAPACITY:
-            raise BadArgument(f"capacity: expected 1 to {MAX_CAPACITY}, got {capacity!r}")
-        ranges = (
-            ("rate", rate, 1e-6, 0.5),
-            ("growth", growth, 1.1, 4.0),
-            ("first_share", first_share, 0.01, 0.99),
-        )
-        for name, value, least, most in ranges:
-            if not least <= value <= most:
-                raise BadArgument(f"{name}: expected {least} to {most}, got {value!r}")
-        self._parameters = (capacity, *(round(value * _MILLION) for _, value, _, _ in ranges))
-        self.capacity = 0
-        """How many values all filters are made for."""
-        self._filters: list[Bloom] = []
-        self._added: list[int] = []
-        self._missed = 0.0
+        self._begin(capacity, rate, growth, first_share)
         self._grow()
 
     @property
@@ -199,35 +186,67 @@ class GrowingBloom:
         """
         frame = decode(image, Family.GROWING_BLOOM, parameter_count=4, seed_hash=_SEED_HASH)
         capacity, *shares = frame.parameters
+        grown = cls.__new__(cls)
         try:
-            grown = cls(capacity, *(share / _MILLION for share in shares))
+            grown._begin(capacity, *(share / _MILLION for share in shares))
         except BadArgument as problem:
             raise BadData(f"growing Bloom image: {problem}") from problem
         payload, at = frame.payload, _MISSED.size
         _expect(len(payload) >= at, f"{at} bytes or more", len(payload))
         (grown._missed,) = _MISSED.unpack_from(payload)
         _expect(0.0 <= grown._missed < math.inf, "a number of missed values", grown._missed)
-        number = 0
-        while at < len(payload) or not number:
+        while at < len(payload) or not grown._filters:
             _expect(len(payload) - at >= _FILTER.size, "whole filters", len(payload))
             added, length = _FILTER.unpack_from(payload, at)
             at += _FILTER.size
             _expect(length <= len(payload) - at, f"at most {len(payload) - at} bytes of a filter", length)
-            if number:
-                _expect(grown.members == grown.capacity, f"{grown.capacity} values before", grown.members)
-                grown._grow()
+            _expect(grown.members == grown.capacity, f"{grown.capacity} values before", grown.members)
+            if grown._filters:
+                fill = grown._filters[-1].fill
+                _expect(fill >= _LEAST_FILL, f"{_LEAST_FILL} of the bits of a full filter", fill)
+            try:
+                room, shape = grown._next()
+            except BadArgument as problem:
+                raise BadData(f"growing Bloom image: {problem}") from problem
             one = Bloom.deserialize(bytes(payload[at : at + length]))
-            made = grown._filters[-1]
-            expected, got = (made.num_hashes, made.num_bits), (one.num_hashes, one.num_bits)
-            _expect(expected == got, f"num_hashes and num_bits {expected}", got)
-            grown._filters[-1], grown._added[-1] = one, added
+            got = (one.num_hashes, one.num_bits)
+            _expect(shape == got, f"num_hashes and num_bits {shape}", got)
+            grown._append(one, room, added)
             _expect(grown.members <= grown.capacity, f"at most {grown.capacity} values", grown.members)
             at += length
-            number += 1
         return grown
+
+    def _begin(self, capacity: int, rate: float, growth: float, first_share: float) -> None:
+        """Check the parameters and keep them; there is no filter yet."""
+        if not 1 <= capacity <= MAX_CAPACITY:
+            raise BadArgument(f"capacity: expected 1 to {MAX_CAPACITY}, got {capacity!r}")
+        ranges = (
+            ("rate", rate, 1e-6, 0.5),
+            ("growth", growth, 1.1, 4.0),
+            ("first_share", first_share, 0.01, 0.99),
+        )
+        for name, value, least, most in ranges:
+            if not least <= value <= most:
+                raise BadArgument(f"{name}: expected {least} to {most}, got {value!r}")
+        self._parameters = (capacity, *(round(value * _MILLION) for _, value, _, _ in ranges))
+        self.capacity = 0
+        """How many values all filters are made for."""
+        self._filters: list[Bloom] = []
+        self._added: list[int] = []
+        self._missed = 0.0
 
     def _grow(self) -> None:
         """Begin the next filter."""
+        room, shape = self._next()
+        self._append(Bloom(*shape), room, 0)
+
+    def _append(self, one: Bloom, room: int, added: int) -> None:
+        self._filters.append(one)
+        self._added.append(added)
+        self.capacity += room
+
+    def _next(self) -> tuple[int, tuple[int, int]]:
+        """Return how many values the next filter is for, and its num_hashes and num_bits."""
         first, rate, growth, first_share = self._parameters
         if not self._filters:
             capacity, share = first, first_share / _MILLION
@@ -235,9 +254,7 @@ class GrowingBloom:
             capacity = max(1, self.capacity * (growth - _MILLION) // _MILLION)
             step = len(self._filters) - 1
             share = (1.0 - first_share / _MILLION) * (1.0 - _SHARE_OF_NEXT) * _SHARE_OF_NEXT**step
-        self._filters.append(Bloom(*Bloom.suggest(capacity, rate / _MILLION * share)))
-        self._added.append(0)
-        self.capacity += capacity
+        return capacity, Bloom.suggest(capacity, rate / _MILLION * share)
 
 
 def _checked(num_std_dev: int) -> int:

@@ -131,6 +131,8 @@ def _add_to_dense(lg_k: int, dense: bytes, sparse: bytes) -> bytes:
             low += _POWERS[value]
         else:
             high += _POWERS[value]
+    if empty < 0:
+        raise BadData("HyperLogLog image: expected the number of empty registers, got less")
     image[:REGISTERS_START] = dense_head(lg_k, low, high, empty)
     return bytes(image)
 

@@ -16,17 +16,22 @@ cut after 20 bytes, so an image is checked here in full before it gets to it.
     >>> sketch.quantile(0.95)
     (95.0, 95.0, 95.0)
 
-Payload within the preamble of `sketches.codec`, parameter k: the image of DataSketches, KLL of
-doubles, little-endian. Its first 8 bytes: length of the preamble in 4-byte words (2 with up to one
-value, else 5), version (2 with a single value, else 1), family 15, flags (1 empty, 2 level zero
-sorted, 4 single value), k (2 bytes), m (8), 0. A single value follows at once. Else: n (8 bytes),
-lowest k that was merged (2), number of levels (1), 0, start of every level (4 bytes each), lowest and
-highest value, and the values from the first level's start on. A value of level i stands for 2**i.
+Longs that no double holds are kept as doubles of the same order, see `sketches.long_order`, all values of a
+sketch or none.
+
+Payload within the preamble of `sketches.codec`, parameter k, version 1, or 2 where the doubles stand for
+longs by their order: the image of DataSketches, KLL of doubles, little-endian. Its first 8 bytes: length of
+the preamble in 4-byte words (2 with up to one value, else 5), version (2 with a single value, else 1), family
+15, flags (1 empty, 2 level zero sorted, 4 single value), k (2 bytes), m (8), 0. A single value follows at
+once. Else: n (8 bytes), lowest k that was merged (2), number of levels (1), 0, start of every level (4 bytes
+each), lowest and highest value, and the values from the first level's start on. A value of level i stands for
+2**i.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -34,6 +39,7 @@ from datasketches import kll_doubles_sketch
 
 from sketches.codec import Family, decode, encode
 from sketches.errors import BadArgument, BadData
+from sketches.long_order import as_ordered_doubles, long_of
 
 MIN_K = 8
 MAX_K = 65535
@@ -42,6 +48,8 @@ _MAX_LEVELS = 61
 _HEAD = struct.Struct("<4BHBB")
 _FULL_HEAD = struct.Struct("<4BHBBQHBB")
 _EMPTY, _SORTED, _SINGLE = 1, 2, 4
+_OF_DOUBLES, _OF_LONGS = 1, 2
+_LONGS = np.iinfo(np.int64)
 
 
 class Quantiles:
@@ -54,12 +62,13 @@ class Quantiles:
         BadArgument: k is out of range.
     """
 
-    __slots__ = ("_sketch", "k")
+    __slots__ = ("_of_longs", "_sketch", "k")
 
     def __init__(self, k: int = 200) -> None:
         if not isinstance(k, int) or not MIN_K <= k <= MAX_K:
             raise BadArgument(f"k: expected an integer of {MIN_K} to {MAX_K}, got {k!r}")
         self.k = k
+        self._of_longs = False
         self._sketch = kll_doubles_sketch(k)
 
     @property
@@ -81,12 +90,26 @@ class Quantiles:
         Raises:
             BadArgument: another shape or type, or a NaN, which has no rank. The sketch is as it was.
         """
-        if not isinstance(values, np.ndarray) or values.dtype != np.float64 or values.ndim != 1:
-            raise BadArgument(f"values: expected (n,) float64, got {getattr(values, 'dtype', type(values))}")
+        _expect_column(values, np.float64)
         not_numbers = int(np.count_nonzero(np.isnan(values)))
         if not_numbers:
             raise BadArgument(f"values: expected numbers, got {not_numbers} NaN among {len(values)}")
+        if self._of_longs:
+            values = _ordered(values)
         self._sketch.update(np.ascontiguousarray(values))
+
+    def update_longs(self, values: np.ndarray) -> None:
+        """Add longs, none of which is rounded; the sketch is one of longs from then on.
+
+        Args:
+            values: `(n,) int64`.
+
+        Raises:
+            BadArgument: another shape or type. The sketch is as it was.
+        """
+        _expect_column(values, np.int64)
+        self._turn_to_longs()
+        self._sketch.update(as_ordered_doubles(values))
 
     def quantile(self, q: float) -> tuple[float, float, float] | None:
         """Give the smallest value that at least a share q of all values does not exceed.
@@ -95,7 +118,8 @@ class Quantiles:
             q: 0 to 1; 0 is the lowest value and 1 the highest, both exact.
 
         Returns:
-            The value, and a lower and an upper bound of it; None while empty.
+            The value, and a lower and an upper bound of it, as integers where the sketch is of longs; None
+            while empty.
 
         Raises:
             BadArgument: q is out of range.
@@ -104,10 +128,11 @@ class Quantiles:
             raise BadArgument(f"q: expected 0 to 1, got {q!r}")
         if self._sketch.is_empty():
             return None
-        if q in (0.0, 1.0):
-            return (self._at(q),) * 3
-        error = self.rank_error
-        return self._at(q), self._at(q - error), self._at(q + error)
+        error = 0.0 if q in (0.0, 1.0) else self.rank_error
+        value, lower, upper = (self._at(rank) for rank in (q, q - error, q + error))
+        if self._of_longs:
+            return long_of(value)[0], long_of(lower)[1], long_of(upper)[2]
+        return value, lower, upper
 
     def merge(self, other: Quantiles) -> None:
         """Add everything that another sketch has seen; the other stays as it is.
@@ -120,6 +145,10 @@ class Quantiles:
         """
         if other.k != self.k:
             raise BadArgument(f"merge: expected a sketch of k {self.k}, got {other.k}")
+        if self._of_longs != other._of_longs:
+            self._turn_to_longs()
+            other = Quantiles.deserialize(other.serialize())
+            other._turn_to_longs()
         self._sketch.merge(other._sketch)
 
     def serialize(self) -> bytes:
@@ -128,11 +157,13 @@ class Quantiles:
         Returns:
             An image; its format is told at the top of this module.
         """
-        return encode(Family.QUANTILES, self.datasketches_image(), parameters=(self.k,))
+        version = _OF_LONGS if self._of_longs else _OF_DOUBLES
+        return encode(Family.QUANTILES, self._sketch.serialize(), version=version, parameters=(self.k,))
 
     def datasketches_image(self) -> bytes:
-        """Write the bare sketch as Apache DataSketches does, for others to read."""
-        return self._sketch.serialize()
+        """Write the bare sketch as Apache DataSketches does, for others to read; longs as near doubles."""
+        image = self._sketch.serialize()
+        return _with_values(image, _as_doubles) if self._of_longs else image
 
     @classmethod
     def deserialize(cls, image: bytes) -> Quantiles:
@@ -147,18 +178,23 @@ class Quantiles:
         Raises:
             BadData: the bytes are no such image.
         """
-        frame = decode(image, Family.QUANTILES, parameter_count=1)
+        frame = decode(image, Family.QUANTILES, parameter_count=1, versions=(_OF_DOUBLES, _OF_LONGS))
         (k,) = frame.parameters
         _expect(MIN_K <= k <= MAX_K, f"k of {MIN_K} to {MAX_K}", k)
         payload = bytes(frame.payload)
         _check_payload(payload, k)
         sketch = cls.__new__(cls)
-        sketch.k = k
+        sketch.k, sketch._of_longs = k, frame.version == _OF_LONGS
         try:
             sketch._sketch = kll_doubles_sketch.deserialize(payload)
         except (RuntimeError, ValueError, IndexError, MemoryError) as error:
             raise BadData("quantiles image: refused by the KLL decoder") from error
         return sketch
+
+    def _turn_to_longs(self) -> None:
+        if not self._of_longs:
+            image = _with_values(self._sketch.serialize(), _ordered)
+            self._sketch, self._of_longs = kll_doubles_sketch.deserialize(image), True
 
     def _at(self, rank: float) -> float:
         # The ends are kept apart: compaction may drop the extremes from the levels.
@@ -167,6 +203,33 @@ class Quantiles:
         if rank >= 1.0:
             return self._sketch.get_max_value()
         return self._sketch.get_quantile(rank, True)
+
+
+def _expect_column(values: object, type_: type[np.generic]) -> None:
+    if not isinstance(values, np.ndarray) or values.dtype != type_ or values.ndim != 1:
+        got = getattr(values, "dtype", type(values))
+        raise BadArgument(f"values: expected (n,) {type_.__name__}, got {got}")
+
+
+def _with_values(image: bytes, change: Callable[[np.ndarray], np.ndarray]) -> bytes:
+    """Return an image with other values in the same order."""
+    flags = image[3]
+    if flags & _EMPTY:
+        return image
+    start = _HEAD.size if flags & _SINGLE else _FULL_HEAD.size + 4 * image[18]
+    return image[:start] + change(np.frombuffer(image, "<f8", offset=start)).astype("<f8").tobytes()
+
+
+def _ordered(values: np.ndarray) -> np.ndarray:
+    """Return doubles as longs are kept; those beyond the longs as the first or the last long."""
+    inside = (values >= _LONGS.min) & (values < 2.0**63)
+    longs = np.where(values < 0, _LONGS.min, _LONGS.max)
+    longs[inside] = values[inside].astype(np.int64)
+    return as_ordered_doubles(longs)
+
+
+def _as_doubles(ordered: np.ndarray) -> np.ndarray:
+    return np.array([float(long_of(value)[0]) for value in ordered.tolist()])
 
 
 def _check_payload(payload: bytes, k: int) -> None:

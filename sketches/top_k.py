@@ -50,6 +50,8 @@ from sketches.wide_numbers import MAX_LONG, check_total, checked_weights
 MIN_LG_MAP_SIZE = 3
 MAX_LG_MAP_SIZE = 24
 _WIDE_VERSION = 2
+_LG_SMALL_MAP = 12
+"""A map of this size is made whatever there is in it."""
 _HEAD_BYTES = 8
 _FULL_HEAD_BYTES = 32
 _COUNTS = struct.Struct("<IIQQ")
@@ -252,7 +254,7 @@ class TopK:
             return sketch
         _check_payload(payload, size)
         try:
-            sketch._sketch = frequent_strings_sketch.deserialize(payload)
+            sketch._sketch = frequent_strings_sketch.deserialize(_in_small_map(payload))
         except (RuntimeError, ValueError, IndexError, MemoryError) as error:
             raise BadData("top-k image: refused by the frequent-items decoder") from error
         whole = sketch._sketch.get_serialized_size_bytes()
@@ -319,9 +321,20 @@ def _exact_image(items: Sequence[str], weights: np.ndarray, lg_max: int) -> byte
         is_text[begins - byte] = False
     body = np.empty(len(is_text), np.uint8)
     body[is_text], body[~is_text] = text, lengths.astype("<u4").view(np.uint8)
-    lg_size = next(lg for lg in range(MIN_LG_MAP_SIZE, lg_max + 1) if count <= 3 << (lg - 2))
-    begin = _begin_of_image(lg_max, lg_size, count, int(weights.sum()), 0)
+    begin = _begin_of_image(lg_max, _lg_map_size(count), count, int(weights.sum()), 0)
     return b"".join((begin, weights.astype("<i8").tobytes(), body.tobytes()))
+
+
+def _in_small_map(payload: bytes) -> bytes:
+    """Return an image for the decoder, which makes room for what the image says, not for what is there."""
+    count = 0 if len(payload) == _HEAD_BYTES else _COUNTS.unpack_from(payload, _HEAD_BYTES)[0]
+    lg_size = min(payload[4], max(_lg_map_size(count) + 1, _LG_SMALL_MAP))
+    return payload[:4] + bytes((lg_size,)) + payload[5:]
+
+
+def _lg_map_size(count: int) -> int:
+    """Return the binary logarithm of the least map that has room for so many items."""
+    return next(lg for lg in range(MIN_LG_MAP_SIZE, MAX_LG_MAP_SIZE + 1) if count <= 3 << (lg - 2))
 
 
 def _begin_of_image(lg_max: int, lg_size: int, count: int, total: int, offset: int) -> bytes:

@@ -18,6 +18,7 @@ import numpy as np
 from sketches.errors import BadData
 from state.bucket_state import BucketState
 from state.clock_state import ByteMap
+from state.message_pack import reader
 
 _VERSION = b"\x01"
 WINDOW_TYPE = np.dtype([("start_ms", "<i8"), ("end_ms", "<i8"), ("value", "<f8"), ("revision", "<u4")])
@@ -67,7 +68,7 @@ class Remembered(msgspec.Struct, array_like=True):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(list[tuple[bytes, Remembered]]).decode
+_decode = reader(list[tuple[bytes, Remembered]], "alarms", _VERSION)
 
 
 class AlarmState(BucketState[Remembered]):
@@ -89,12 +90,7 @@ def read_remembered(stored: bytes) -> dict[bytes, Remembered]:
     Raises:
         BadData: where the bytes are of another version, cut short, too long or do not fit together.
     """
-    if stored[:1] != _VERSION:
-        raise BadData(f"expected alarms of version {_VERSION[0]}, got {bytes(stored[:1])!r}")
-    try:
-        by_key = dict(_decode(stored[1:]))
-    except msgspec.MsgspecError as problem:
-        raise BadData(f"expected alarms by key: {problem}") from None
+    by_key = dict(_decode(stored))
     for remembered in by_key.values():
         held, rest = divmod(len(remembered.windows), WINDOW_TYPE.itemsize)
         if rest or any(len(alarm.flags) != held for alarm in remembered.alarms):

@@ -15,11 +15,12 @@ restores state does it in a new one.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import msgspec
 
 from sketches.errors import BadData
+from state.message_pack import reader
 
 _VERSION = b"\x01"
 _WAITING, _MESSAGE, _FIRING, _RULE = b"w", b"m", b"f", b"r"
@@ -89,7 +90,9 @@ class RuleCount(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fie
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_Struct = TypeVar("_Struct", bound=msgspec.Struct)
+_read_waiting, _read_message, _read_firing, _read_rule = (
+    reader(type_, type_.__name__, _VERSION) for type_ in (WaitingAlert, SentMessage, FiringAlert, RuleCount)
+)
 
 
 class DeliveryState:
@@ -120,13 +123,13 @@ class DeliveryState:
         for key, value in found:
             name = key[1:]
             if key[:1] == _WAITING:
-                self.waiting[_number_of(key)] = _read(value, WaitingAlert)
+                self.waiting[_number_of(key)] = _read_waiting(value)
             elif key[:1] == _MESSAGE:
-                self.messages[_number_of(key)] = _read(value, SentMessage)
+                self.messages[_number_of(key)] = _read_message(value)
             elif key[:1] == _FIRING:
-                self.firing[_name_of(name)] = _read(value, FiringAlert)
+                self.firing[_name_of(name)] = _read_firing(value)
             elif key[:1] == _RULE:
-                self.rules[_name_of(name)] = _read(value, RuleCount)
+                self.rules[_name_of(name)] = _read_rule(value)
             else:
                 raise BadData(f"expected a key that begins with w, m, f or r, got {key[:1]!r}")
         self.firing = dict(sorted(self.firing.items(), key=lambda item: item[1].came_ms))
@@ -187,12 +190,3 @@ def _name_of(name: bytes) -> str:
         return name.decode()
     except UnicodeDecodeError:
         raise BadData("expected a key in UTF-8, got one that is not") from None
-
-
-def _read(stored: bytes, type_: type[_Struct]) -> _Struct:
-    if stored[:1] != _VERSION:
-        raise BadData(f"expected {type_.__name__} of version {_VERSION[0]}, got {bytes(stored[:1])!r}")
-    try:
-        return msgspec.msgpack.decode(stored[1:], type=type_)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as problem:
-        raise BadData(f"expected {type_.__name__} in MessagePack: {problem}") from problem

@@ -131,7 +131,13 @@ def read_happened(data: bytes) -> list[Happened]:
 
 
 def first_happened_ms(data: bytes) -> int:
-    """Return the time of the first of what `write_happened` wrote, in milliseconds."""
+    """Return the time of the first of what `write_happened` wrote, in milliseconds.
+
+    Raises:
+        BadData: where there are too few bytes for that.
+    """
+    if len(data) < len(_VERSION) + _HAPPENED.size:
+        raise BadData(f"expected events by time, got {len(data)} bytes")
     return _HAPPENED.unpack_from(data, len(_VERSION))[0]
 
 

@@ -19,6 +19,7 @@ import msgspec
 
 from sketches.errors import BadData
 from state.clock_state import END_OF_TIME_MS, MIN_TIME_MS
+from state.message_pack import reader
 
 _MAGIC = b"RHI\x02"
 _HEADER = Layout("<4sqq")
@@ -129,7 +130,7 @@ class History(msgspec.Struct):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(tuple[dict[int, FeatureState], dict[str, Pending]]).decode
+_decode = reader(tuple[dict[int, FeatureState], dict[str, Pending]], "a history")
 
 
 def write_history(history: History) -> bytes:
@@ -149,15 +150,18 @@ def read_history(data: bytes) -> History:
     if len(data) < _HEADER.size:
         raise BadData(f"expected a history of {_HEADER.size} bytes or more, got {len(data)}")
     _, time_ms, _ = _HEADER.unpack_from(data)
-    try:
-        features, pending = _decode(data[_HEADER.size :])
-    except (msgspec.DecodeError, UnicodeDecodeError) as problem:
-        raise BadData(f"a history of {len(data)} bytes cannot be read: {problem}") from problem
+    features, pending = _decode(data[_HEADER.size :])
     return History(time_ms, features, pending)
 
 
 def times_of(data: bytes) -> tuple[int, int]:
-    """Return the time of the newest event of a history, and when the first of what it waits for is due."""
+    """Return the time of the newest event of a history, and when the first of what it waits for is due.
+
+    Raises:
+        BadData: where there are too few bytes for that.
+    """
+    if len(data) < _HEADER.size:
+        raise BadData(f"expected a history of {_HEADER.size} bytes or more, got {len(data)}")
     return _HEADER.unpack_from(data)[1:]
 
 

@@ -20,6 +20,7 @@ import msgspec
 import pyarrow as pa
 
 from sketches.errors import BadData
+from state.message_pack import reader
 
 _MAGIC = b"RHL\x02"
 _HEADER = len(_MAGIC) + 4
@@ -27,7 +28,7 @@ _MOST_TIMES = 255
 """No LZ4 block has more bytes in it than so many times its own."""
 _codec = pa.Codec("lz4_raw")
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(list[tuple[bytes, bytes]]).decode
+_decode = reader(list[tuple[bytes, bytes]], "histories")
 
 
 def write_part(entries: Mapping[bytes, bytes]) -> bytes:
@@ -52,6 +53,7 @@ def read_part(data: bytes) -> list[tuple[bytes, bytes]]:
     if size > _MOST_TIMES * len(block):
         raise BadData(f"a part of {len(data)} bytes cannot have {size} bytes in it")
     try:
-        return _decode(_codec.decompress(block, size, asbytes=True))
-    except (msgspec.DecodeError, pa.ArrowException, OSError) as problem:
+        plain = _codec.decompress(block, size, asbytes=True)
+    except (pa.ArrowException, OSError) as problem:
         raise BadData(f"a part of {len(data)} bytes cannot be read: {problem}") from problem
+    return _decode(plain)

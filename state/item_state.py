@@ -28,7 +28,10 @@ def item_of(key: bytes) -> tuple[str, str]:
     Raises:
         BadData: where it is none.
     """
-    catalogue, slash, item = key.decode("utf-8", "surrogatepass").partition("/")
+    try:
+        catalogue, slash, item = key.decode("utf-8", "surrogatepass").partition("/")
+    except UnicodeDecodeError as problem:
+        raise BadData("expected the key of an item in UTF-8, got other bytes") from problem
     if not slash:
         raise BadData("expected the key of an item, with a / in it, got one without")
     return catalogue, item

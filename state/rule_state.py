@@ -17,12 +17,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator
 from hashlib import blake2b
-from typing import TypeVar
 
 import msgspec
 
 from sketches.errors import BadData
 from state.clock_state import ByteMap
+from state.message_pack import reader
 
 REMEMBERED_ALERTS = 100_000
 _IN_BLOCK = 1000
@@ -30,7 +30,6 @@ _HASH = 8
 _VERSION = b"\x01"
 _NAMES, _RULE, _VERDICTS = b"", b"r", b"v"
 _encode = msgspec.msgpack.Encoder().encode
-Read = TypeVar("Read")
 
 
 class KeptRule(msgspec.Struct, array_like=True):
@@ -63,9 +62,9 @@ class HeldRule(msgspec.Struct, array_like=True):
     metrics: list[str]
 
 
-_read_names = msgspec.msgpack.Decoder(list[str])
-_read_kept = msgspec.msgpack.Decoder(KeptRule)
-_read_held = msgspec.msgpack.Decoder(HeldRule)
+_read_names = reader(list[str], "names of rules", _VERSION)
+_read_kept = reader(KeptRule, "a rule", _VERSION)
+_read_held = reader(HeldRule, "a rule", _VERSION)
 
 
 class RuleState:
@@ -91,13 +90,13 @@ class RuleState:
             BadData: where the state cannot be read.
         """
         stored = self._held.get(_NAMES)
-        self._names = [] if stored is None else _read(stored, _read_names, "names of rules")
+        self._names = [] if stored is None else _read_names(stored)
         kept = {}
         for name in self._names:
             stored = self._held.get(_RULE + name.encode())
             if stored is None:
                 raise BadData(f"expected rule {name!r}, which is in the list of names, got nothing")
-            kept[name] = _read(stored, _read_kept, "a rule")
+            kept[name] = _read_kept(stored)
         return kept
 
     def put(self, name: str, kept: KeptRule) -> None:
@@ -169,17 +168,8 @@ def read_held_rule(stored: bytes) -> HeldRule:
     Raises:
         BadData: where the bytes are of another version, cut short or too long.
     """
-    return _read(stored, _read_held, "a rule")
+    return _read_held(stored)
 
 
 def _block_name(number: int) -> bytes:
     return _VERDICTS + number.to_bytes(4, "big")
-
-
-def _read(stored: bytes, decoder: msgspec.msgpack.Decoder[Read], what: str) -> Read:
-    if stored[:1] != _VERSION:
-        raise BadData(f"expected {what} of version {_VERSION[0]}, got {bytes(stored[:1])!r}")
-    try:
-        return decoder.decode(stored[1:])
-    except msgspec.MsgspecError as problem:
-        raise BadData(f"expected {what}: {problem}") from None

@@ -18,6 +18,7 @@ from typing import Protocol
 
 import numpy as np
 
+from sketches.errors import BadData
 from state.clock_state import ByteMap
 from state.time_index import Stored, TimeIndex
 
@@ -148,6 +149,21 @@ class SeenState:
     def _load(self, row: Stored) -> Members:
         members = self._read(self._seen.get(row.base_name))
         for name in row.delta_names:
-            hashes = np.frombuffer(self._seen.get(name), "<u8").reshape(self._shape)
-            members.add_many(hashes.astype(np.uint64))
+            members.add_many(read_hashes(self._seen.get(name), self._shape))
         return members
+
+
+def read_hashes(data: bytes, shape: tuple[int, ...]) -> np.ndarray:
+    """Read hashes that came later than what was written as a whole.
+
+    Args:
+        data: 8 bytes each, 16 where exact.
+        shape: `(-1,)` or `(-1, 2)`.
+
+    Raises:
+        BadData: where these are no whole hashes.
+    """
+    size = 8 * len(shape)
+    if len(data) % size:
+        raise BadData(f"expected hashes of {size} bytes each, got {len(data)} bytes")
+    return np.frombuffer(data, "<u8").reshape(shape).astype(np.uint64)

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 
 import msgspec
 
-from sketches.errors import BadData
 from state.bucket_state import BUCKETS, NEVER_MS, BucketState, bucket_of
 from state.clock_state import ByteMap
+from state.message_pack import reader
 
 __all__ = ["BUCKETS", "NEVER_MS", "Session", "SessionState", "Sessions", "bucket_of"]
 _VERSION = b"\x01"
@@ -44,7 +44,7 @@ class Session(msgspec.Struct, array_like=True):
 
 Sessions = dict[bytes, list[Session]]
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(list[tuple[bytes, list[Session]]]).decode
+_decode = reader(list[tuple[bytes, list[Session]]], "sessions", _VERSION)
 
 
 class SessionState(BucketState[list[Session]]):
@@ -60,6 +60,4 @@ def _write(sessions: Mapping[bytes, list[Session]]) -> bytes:
 
 
 def _read(stored: bytes) -> Sessions:
-    if stored[:1] != _VERSION:
-        raise BadData(f"expected sessions of version {_VERSION[0]}, got {stored[0]}")
-    return dict(_decode(stored[1:]))
+    return dict(_decode(stored))

@@ -92,9 +92,18 @@ class TimeIndex:
         return self._rows[:, 0].tolist()
 
     def find(self, time_ms: int) -> Stored | None:
-        """Return what is stored of this time, None where nothing is."""
+        """Return what is stored of this time, None where nothing is.
+
+        Raises:
+            BadData: where that cannot be.
+        """
         at = self._place(time_ms)
-        return Stored(*self._rows[at].tolist()) if self._is_at(at, time_ms) else None
+        if not self._is_at(at, time_ms):
+            return None
+        row = Stored(*self._rows[at].tolist())
+        if not 0 <= row.deltas <= MOST_DELTAS or min(row.base_bytes, row.delta_bytes) < 0:
+            raise BadData(f"expected lengths, and {MOST_DELTAS} deltas at most, got {row}")
+        return row
 
     def put(self, row: Stored) -> None:
         """Add a row, or put it in the place of the one of its time; and write the index."""

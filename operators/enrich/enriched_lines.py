@@ -60,8 +60,6 @@ def _with_actions(lines: pl.Series, record: AnnotatedRecord) -> pl.Series:
 
 def _with_keys(lines: pl.Series, keys: pl.Series) -> pl.Series:
     """Add keys to lines; what would end a key or its line is a space in it."""
-    if keys.dtype == pl.Float64:
-        keys = keys.replace(0.0, 0.0)  # -0.0 is the same user, but another text
     key = pl.col("key").cast(pl.String).str.replace_all(f"[\n{KEY_MARK}]", " ")
     added = pl.concat_str(pl.lit(KEY_MARK), key).fill_null("")
     return pl.DataFrame({"line": lines, "key": keys}).select(pl.concat_str("line", added))["line"]

@@ -18,13 +18,14 @@ from sketches.exact_sum import ExactSum, exact_sums
 from sketches.hashing import hash_strings
 from sketches.hyperloglog import HyperLogLog
 from state.clock_state import ByteMap
+from state.message_pack import reader
 
 MOST_TOTALS = 1_000
 """Of how many actions values are added up; each takes some fifty bytes."""
 _DELTA = 0.01
 _USERS, _ACTIONS, _TOTALS = b"users", b"actions", b"totals"
 _encode = msgspec.msgpack.Encoder().encode
-_decode_totals = msgspec.msgpack.Decoder(dict[str, bytes]).decode
+_decode_totals = reader(dict[str, bytes], "totals of actions")
 
 
 class Running:

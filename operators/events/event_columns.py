@@ -13,6 +13,7 @@ from operators.durations import format_duration
 from operators.events.event import DeriveSpec, EventSpec
 from operators.events.event_time import format_time, read_event_time
 from operators.expressions import compile_expression
+from operators.parsing.parsed import with_one_zero
 
 # Whether what a match covers, taken alone, still matches in the same way depends on these: they look around.
 _LOOKS_AROUND: Final = re.compile(r"[\^$]|\\[bBAz<>]")
@@ -191,6 +192,8 @@ def _derivation_steps(spec: EventSpec, types: dict[str, str]) -> list[list[pl.Ex
         if derived.expr is not None:
             expression = compile_expression(derived.expr, types)
             reads, made = expression.columns, expression.polars()
+            if expression.type == "double":
+                made = made.map_batches(with_one_zero, return_dtype=pl.Float64, is_elementwise=True)
         else:
             reads, made = frozenset([str(derived.source)]), _extraction(derived)
         level[name] = 1 + max(level[column] for column in reads)

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import math
+from typing import Annotated, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from operators.durations import DurationMs
 from operators.parsing import FormatSpec
+from sketches.bloom import MAX_BITS, Bloom
 from sketches.growing_bloom import MAX_CAPACITY
 
+PERIODS = 4
+"""In how many periods a value is remembered beside the one in which it came last."""
 _GUESSED_CAPACITY = 100_000
+_FIRST_SHARE, _FIRST_SHARE_SIZED = 0.1, 0.95
+_SAMPLE = 1_000_000
+_MIB_BITS = 2**23
+
+
+class FirstFilter(NamedTuple):
+    """Options of a `GrowingBloom`: for how many values, at which rate of all, and the first one's share."""
+
+    capacity: int
+    rate: float
+    first_share: float
 
 
 class History(BaseModel):
@@ -49,6 +64,27 @@ class Remembering(BaseModel):
             raise ValueError("history: its values have no time, so it does not go together with remember")
         return self
 
-    def expected(self) -> int:
-        """Return how many values state is made for at first."""
-        return self.capacity or _GUESSED_CAPACITY
+    @model_validator(mode="after")
+    def _filters_fit(self) -> Remembering:
+        first = self.first_filter()
+        # In proportion to the filter of so many values, since that of all may be too large to be told.
+        bits = first.capacity / _SAMPLE * Bloom.suggest(_SAMPLE, first.rate * first.first_share)[1]
+        if not self.exact and bits > MAX_BITS:
+            means, allowed = (round(size / _MIB_BITS) for size in (bits, MAX_BITS))
+            shards = math.ceil(self.value_shards * bits / MAX_BITS * 1.01)
+            raise ValueError(
+                f"capacity: {self.capacity} at rate {self.rate:g} in {self.value_shards} value_shards means "
+                f"{means} MiB each; at most {allowed} MiB are allowed, so at least {shards} value_shards, "
+                "or a greater rate"
+            )
+        return self
+
+    def first_filter(self) -> FirstFilter:
+        """Return what the first filter of each shard is made for, where values are not exact."""
+        mean = (self.capacity or _GUESSED_CAPACITY) / self.value_shards
+        return FirstFilter(
+            # Shards do not get equally many values: three standard deviations more, and few have to grow.
+            capacity=min(MAX_CAPACITY, int(mean + 3 * mean**0.5) + 1),
+            rate=self.rate if self.remember is None else self.rate / (PERIODS + 1),
+            first_share=_FIRST_SHARE if self.capacity is None else _FIRST_SHARE_SIZED,
+        )

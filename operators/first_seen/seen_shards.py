@@ -11,17 +11,14 @@ from functools import partial
 import numpy as np
 
 from operators.first_seen.history import history_hashes
-from operators.first_seen.remembering import Remembering
+from operators.first_seen.remembering import PERIODS, Remembering
 from operators.shard_keys import shard_number
 from sketches.exact_set import ExactSet
 from sketches.growing_bloom import GrowingBloom
 from state.clock_state import END_OF_TIME_MS, MIN_TIME_MS, ByteMap
 from state.seen_state import Members, SeenState
 
-_PERIODS = 4
-"""In how many periods a value is remembered beside the one in which it came last."""
 _GROWTH, _GROWTH_SPREAD = 1.3, 0.3
-_FIRST_SHARE, _FIRST_SHARE_SIZED = 0.1, 0.95
 
 
 def shards_of(hashes: np.ndarray, spec: Remembering) -> np.ndarray:
@@ -52,7 +49,7 @@ class SeenShards:
     def __init__(self, spec: Remembering, column: str, type_: str, seen: ByteMap) -> None:
         """Read the history; of state nothing is read yet."""
         self._spec = spec
-        self._period_ms = None if spec.remember is None else -(-spec.remember // _PERIODS)
+        self._period_ms = None if spec.remember is None else -(-spec.remember // PERIODS)
         before = None if spec.history is None else history_hashes(spec.history, column, type_)
         new = partial(_new_members, spec, before)
         if spec.exact:
@@ -80,7 +77,7 @@ class SeenShards:
         for period in np.unique(periods).tolist():
             events = np.flatnonzero(periods == period)
             values, places = np.unique(owners[events], return_index=True)
-            oldest = period if self._period_ms is None else period - _PERIODS * self._period_ms
+            oldest = period if self._period_ms is None else period - PERIODS * self._period_ms
             fresh = self.state.add(shard, period, oldest, rows[values])
             first[events[places[fresh]]] = True
         return first
@@ -88,7 +85,7 @@ class SeenShards:
     def forget(self, shard: str, watermark_ms: int) -> None:
         """Forget, of the shard at hand, what is older than `remember` at this watermark."""
         if self._period_ms is not None and MIN_TIME_MS < watermark_ms < END_OF_TIME_MS:
-            self.state.forget(shard, self._period(watermark_ms) - _PERIODS * self._period_ms)
+            self.state.forget(shard, self._period(watermark_ms) - PERIODS * self._period_ms)
 
     def _period(self, time_ms: int | np.ndarray) -> int | np.ndarray:
         return time_ms // self._period_ms * self._period_ms
@@ -113,13 +110,5 @@ def _new_filter(spec: Remembering, number: int) -> GrowingBloom:
 
     Shards grow by different factors, so that they do not all have much unused room at the same time.
     """
-    mean = spec.expected() / spec.value_shards
-    # Shards do not get the same number of values: three standard deviations more, and few have to grow.
-    capacity = int(mean + 3 * mean**0.5) + 1
-    rate = spec.rate if spec.remember is None else spec.rate / (_PERIODS + 1)
-    return GrowingBloom(
-        capacity,
-        rate,
-        growth=_GROWTH + _GROWTH_SPREAD * (number + 0.5) / spec.value_shards,
-        first_share=_FIRST_SHARE if spec.capacity is None else _FIRST_SHARE_SIZED,
-    )
+    growth = _GROWTH + _GROWTH_SPREAD * (number + 0.5) / spec.value_shards
+    return GrowingBloom(**spec.first_filter()._asdict(), growth=growth)

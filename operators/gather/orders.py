@@ -6,7 +6,6 @@ from itertools import pairwise
 
 import msgspec
 import numpy as np
-import polars as pl
 
 from operators.batch.event_batch import EventBatch
 from operators.batch.groups import Groups
@@ -38,10 +37,7 @@ class Orders(Gathering):
     def partials(self, batch: EventBatch, groups: Groups) -> list[bytes]:
         """Return the different items of each group; nulls are left out."""
         column, owners, items, _ = weighted_items(batch, groups, self._items, None)
-        distinct = column.distinct
-        if distinct.dtype == pl.Float64:
-            distinct = distinct + 0.0  # -0.0 and 0.0 are one item
-        values = distinct.to_list()
+        values = column.distinct.to_list()
         bounds = np.searchsorted(owners, np.arange(groups.count + 1)).tolist()
         numbers = items.tolist()
         return [

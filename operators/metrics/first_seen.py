@@ -11,6 +11,7 @@ from operators.batch.event_batch import EventBatch
 from operators.batch.groups import Groups
 from operators.first_seen.remembering import Remembering
 from operators.metrics.kind import Aggregator, AnswerColumns, Fields, Kind, typed_column
+from sketches.errors import BadData
 
 _PARTIAL = struct.Struct("<qq")
 
@@ -54,7 +55,7 @@ class FirstSeenAggregator(Aggregator):
 
     def merge(self, partials: Sequence[bytes]) -> bytes:
         """Add."""
-        return _PARTIAL.pack(*map(sum, zip(*map(_PARTIAL.unpack, partials), strict=True)))
+        return _PARTIAL.pack(*map(sum, zip(*map(_read, partials), strict=True)))
 
     def answer(self, partial: bytes, events: int) -> Fields:
         """Return new events as the value, and known ones beside it.
@@ -62,7 +63,7 @@ class FirstSeenAggregator(Aggregator):
         No known value is taken for a new one. Of new ones at most the share `rate` is missed, to which two
         standard errors are added for chance.
         """
-        new, known = _PARTIAL.unpack(partial)
+        new, known = _read(partial)
         missed = new * self._rate / (1.0 - self._rate)
         upper = new + missed + 2.0 * math.sqrt(missed / (1.0 - self._rate))
         return {
@@ -78,3 +79,9 @@ class FirstSeenAggregator(Aggregator):
         """Return those of the counts."""
         names = ("value", "lower", "upper", "new", "returning")
         return AnswerColumns(dict.fromkeys(names, "long"), "value")
+
+
+def _read(partial: bytes) -> tuple[int, int]:
+    if len(partial) != _PARTIAL.size:
+        raise BadData(f"expected new and known values in {_PARTIAL.size} bytes, got {len(partial)}")
+    return _PARTIAL.unpack(partial)

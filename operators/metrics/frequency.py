@@ -43,7 +43,8 @@ class Frequency(Kind):
             wrong_bool = isinstance(item, bool) and type_ != "bool"
             if wrong_bool or not isinstance(item, _JSON_TYPES[type_]):
                 raise ValueError(f"ask: {item!r} is not a {type_}, but column {self.of!r} is")
-        return FrequencyAggregator(self, pl.Series(self.ask, dtype=_DTYPES[type_], strict=False), type_)
+        ask = [item + 0.0 for item in self.ask] if type_ == "double" else self.ask  # -0.0 is 0.0
+        return FrequencyAggregator(self, pl.Series(ask, dtype=_DTYPES[type_], strict=False), type_)
 
     def checks(self) -> tuple[str, ...]:
         """Refuse negative weights."""

@@ -12,6 +12,7 @@ import polars as pl
 from operators.batch.event_batch import EventBatch
 from operators.batch.groups import Groups
 from operators.metrics.kind import Aggregator, AnswerColumns, Fields, Kind, typed_column, value_columns
+from sketches.errors import BadData
 
 _NOTHING = b"\x00"
 _SOMETHING = b"\x01"
@@ -74,4 +75,8 @@ class LastAggregator(Aggregator):
 def _rank(partial: bytes) -> tuple[bool, int, object]:
     if partial == _NOTHING:
         return False, 0, ""
-    return True, int.from_bytes(partial[1:9], "little", signed=True), msgspec.json.decode(partial[9:])
+    try:
+        value = msgspec.json.decode(partial[9:])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
+        raise BadData(f"expected a time and a value in JSON, got {len(partial)} bytes") from problem
+    return True, int.from_bytes(partial[1:9], "little", signed=True), value

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Annotated, ClassVar, Literal
 
+import numpy as np
 from pydantic import Field
 
 from operators.batch.event_batch import EventBatch
@@ -13,6 +14,8 @@ from operators.batch.groups import Groups
 from operators.metrics.kind import Aggregator, AnswerColumns, Fields, Kind, split_by_group, typed_column
 from sketches.quantiles import Quantiles
 
+_DOUBLES_HOLD = 2**53
+"""Up to this size, either way, every long is a double."""
 Rank = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -35,7 +38,7 @@ class QuantilesOptions(Kind):
 
 
 class QuantilesAggregator(Aggregator):
-    """A partial is a KLL sketch of doubles."""
+    """A partial is a KLL sketch of doubles, or of longs where one came that may be no double."""
 
     def __init__(self, options: QuantilesOptions) -> None:
         """Take the options."""
@@ -45,10 +48,14 @@ class QuantilesAggregator(Aggregator):
         """Sketch the values of each group; nulls and what is not finite are left out."""
         column = batch.column(self._options.of)
         ids, which = groups.of(column)
-        partials = []
-        for values in split_by_group(ids, column.numbers[which].astype(float), groups.count):
+        numbers, partials = column.numbers[which], []
+        whole = _has_longs_beyond_doubles(numbers)
+        for values in split_by_group(ids, numbers if whole else numbers.astype(float), groups.count):
             sketch = Quantiles(self._options.k)
-            sketch.update_many(values)
+            if whole:
+                sketch.update_longs(values)
+            else:
+                sketch.update_many(values)
             partials.append(sketch.serialize())
         return partials
 
@@ -60,7 +67,10 @@ class QuantilesAggregator(Aggregator):
         return sketch.serialize()
 
     def answer(self, partial: bytes, events: int) -> Fields:
-        """Return value, lower and upper at each rank asked; null where no event had a value."""
+        """Return value, lower and upper at each rank asked; null where no event had a value.
+
+        They are integers where a long came that may be no double.
+        """
         sketch = Quantiles.deserialize(partial)
         quantiles = {}
         for rank in self._options.at:
@@ -87,8 +97,15 @@ class QuantilesAggregator(Aggregator):
         return (row,)
 
 
+def _has_longs_beyond_doubles(numbers: np.ndarray) -> bool:
+    """Return whether there are longs that may be rounded where they become doubles."""
+    if numbers.dtype != np.int64 or not len(numbers):
+        return False
+    return int(numbers.min()) < -_DOUBLES_HOLD or int(numbers.max()) > _DOUBLES_HOLD
+
+
 def _written(rank: float) -> str:
-    return str(rank).removesuffix(".0")
+    return str(rank + 0.0).removesuffix(".0")
 
 
 def _column(rank: str) -> str:

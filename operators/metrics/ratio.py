@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from fractions import Fraction
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -13,7 +14,8 @@ from operators.expressions import Expression, compile_expression
 from operators.metrics.count import Count
 from operators.metrics.distinct import Distinct
 from operators.metrics.kind import Aggregator, Fields, Kind
-from operators.metrics.sum import Sum
+from operators.metrics.sum import Sum, SumAggregator
+from sketches.exact_sum import nearest_double
 
 
 class CountOperand(Count):
@@ -74,30 +76,52 @@ class RatioAggregator(Aggregator):
         return _join(*(aggregator.merge(own) for (aggregator, _), own in pairs))
 
     def answer(self, partial: bytes, events: int) -> Fields:
-        """Return the quotient; null where the denominator is zero, a bound null where it has none."""
+        """Return the quotient, rounded once.
+
+        It is null where the denominator is zero, and a bound is null where it has none.
+        """
         top, bottom = (
-            aggregator.answer(part, events)
+            _figures(aggregator, part, events)
             for (aggregator, _), part in zip(self._operands, _split(partial), strict=True)
         )
-        if not bottom["value"]:
+        if not bottom.value:
             return {"value": None, "lower": None, "upper": None, "confidence": self._confidence}
         bounds = _quotients(top, bottom)
         return {
-            "value": top["value"] / bottom["value"],
-            "lower": min(bounds) if bounds else None,
-            "upper": max(bounds) if bounds else None,
+            "value": _double(top.value / bottom.value),
+            "lower": _double(min(bounds)) if bounds else None,
+            "upper": _double(max(bounds)) if bounds else None,
             "confidence": self._confidence,
         }
 
 
-def _quotients(top: Fields, bottom: Fields) -> list[float]:
+class _Figures(NamedTuple):
+    """The answer of an operand, not rounded: a sum may be beyond doubles where the quotient is not."""
+
+    value: Fraction
+    lower: Fraction
+    upper: Fraction
+
+
+def _figures(aggregator: Aggregator, partial: bytes, events: int) -> _Figures:
+    if isinstance(aggregator, SumAggregator):
+        return _Figures(*[aggregator.total(partial)] * 3)
+    answer = aggregator.answer(partial, events)
+    return _Figures(*(Fraction(answer[name]) for name in _Figures._fields))
+
+
+def _quotients(top: _Figures, bottom: _Figures) -> list[Fraction]:
     """Return the quotients at the corners of both intervals; none where the denominator may be zero.
 
     For numbers that are not negative the least is `lower / upper` and the greatest `upper / lower`.
     """
-    if bottom["lower"] <= 0 <= bottom["upper"]:
+    if bottom.lower <= 0 <= bottom.upper:
         return []
-    return [top[n] / bottom[d] for n in ("lower", "upper") for d in ("lower", "upper")]
+    return [one / other for one in (top.lower, top.upper) for other in (bottom.lower, bottom.upper)]
+
+
+def _double(quotient: Fraction) -> float:
+    return nearest_double(*quotient.as_integer_ratio())
 
 
 def _operand(name: str, columns: Mapping[str, str], operand: Kind) -> tuple[Aggregator, Expression | None]:

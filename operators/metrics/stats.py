@@ -15,7 +15,8 @@ import numpy as np
 from operators.batch.event_batch import EventBatch
 from operators.batch.groups import Groups
 from operators.metrics.kind import Aggregator, AnswerColumns, Fields, Kind, typed_column
-from sketches.exact_sum import ExactSum, exact_sums
+from sketches.errors import BadData
+from sketches.exact_sum import ExactSum, exact_sums, nearest_double
 
 
 class Stats(Kind):
@@ -74,14 +75,16 @@ class StatsAggregator(Aggregator):
         count, least, most, total, squares = self._read(partial)
         if not count:
             return {"stats": {"count": 0, "min": None, "max": None, "mean": None, "stddev": None}}
-        sum_of_values, sum_of_squares = _fraction(total), _fraction(squares)
+        sum_of_values, sum_of_squares = total.fraction(), squares.fraction()
         variance = (count * sum_of_squares - sum_of_values**2) / count**2
+        if variance < 0:
+            raise BadData("expected sums of numbers and of their squares, got others")
         return {
             "stats": {
                 "count": count,
                 "min": least,
                 "max": most,
-                "mean": float(sum_of_values / count),
+                "mean": nearest_double(*(sum_of_values / count).as_integer_ratio()),
                 "stddev": _root(variance),
             },
             "confidence": 1.0,
@@ -102,6 +105,8 @@ class StatsAggregator(Aggregator):
         return self._head.pack(count, least, most, len(written)) + written + squares.serialize()
 
     def _read(self, partial: bytes) -> tuple[int, float, float, ExactSum, ExactSum]:
+        if len(partial) < self._head.size:
+            raise BadData(f"expected statistics of {self._head.size} bytes or more, got {len(partial)}")
         count, least, most, length = self._head.unpack_from(partial)
         middle = self._head.size + length
         total = ExactSum.deserialize(partial[self._head.size : middle])
@@ -112,9 +117,3 @@ def _root(square: Fraction) -> float:
     """Return the square root, also where the square is beyond the range of doubles."""
     half = (square.numerator.bit_length() - square.denominator.bit_length()) // 2
     return ldexp(sqrt(square / Fraction(4) ** half), half)
-
-
-def _fraction(total: ExactSum) -> Fraction:
-    if total.exponent >= 0:
-        return Fraction(total.scaled << total.exponent)
-    return Fraction(total.scaled, 1 << -total.exponent)

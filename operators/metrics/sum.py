@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from functools import reduce
 from operator import add
 from typing import ClassVar, Literal
@@ -47,6 +48,10 @@ class SumAggregator(Aggregator):
         total = ExactSum.deserialize(partial)
         value = total.scaled << total.exponent if self._integral else float(total)
         return {"value": value, "lower": value, "upper": value, "confidence": 1.0}
+
+    def total(self, partial: bytes) -> Fraction:
+        """Return the sum itself, which may be beyond the range of doubles."""
+        return ExactSum.deserialize(partial).fraction()
 
     def columns(self) -> AnswerColumns:
         """Return that the sum is of the column's type."""

@@ -164,7 +164,7 @@ def burst_score(count: int, before: int, window_ms: int, before_ms: int) -> floa
     # Each logarithm is that of a count over the expected one, were both rates the same.
     in_window = count * math.log1p(above / (window_ms * total)) if count else 0.0
     in_before = before * math.log1p(-above / (before_ms * total)) if before else 0.0
-    return math.copysign(math.sqrt(2.0 * max(in_window + in_before, 0.0)), above)
+    return math.copysign(math.sqrt(2.0 * max(in_window + in_before, 0.0)), above) + 0.0
 
 
 class _Entries:

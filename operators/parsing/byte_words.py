@@ -136,8 +136,6 @@ def read_doubles(words: Words, positions: np.ndarray, lengths: np.ndarray) -> tu
     exact = (whole + fraction <= _MOST_DIGITS) & (mantissa <= _LARGEST_EXACT)
     values = mantissa.astype(np.float64) / _EXACT_POWERS[np.minimum(fraction, 22)]
     if signed:
-        # The strict decoder reads -0 as 0.0 and -0.0 as -0.0: zeros with a sign are left to it.
-        ok &= ~(negative & (mantissa == 0))
         values = np.where(negative, -values, values)
     inexact = np.empty(0, np.int64) if exact.all() else np.flatnonzero(~exact & ok)
     return _with_nulls(words, positions, lengths, values, ok), inexact

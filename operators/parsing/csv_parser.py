@@ -11,7 +11,7 @@ import polars as pl
 from operators.parsing.event_store import texts_from_spans
 from operators.parsing.events import Events, whole_payloads
 from operators.parsing.formats import CsvFormat
-from operators.parsing.parsed import FieldPaths, Parsed
+from operators.parsing.parsed import FieldPaths, Parsed, with_one_zero
 from operators.parsing.payloads import Payloads
 from operators.parsing.strict_json import integral_long
 
@@ -158,7 +158,7 @@ def _convert(
     elif kind == "long":
         values = _longs(stripped)
     else:
-        values = stripped.cast(pl.Float64, strict=False)
+        values = with_one_zero(stripped.cast(pl.Float64, strict=False))
         values = values.to_frame("v").select(pl.when(pl.col("v").is_finite()).then(pl.col("v")))["v"]
     for number in (values.is_null() & texts.is_not_null()).arg_true().to_list():
         shown = texts[number][:_LONGEST_SHOWN]

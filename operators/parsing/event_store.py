@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from operators.parsing.parsed import POLARS_TYPES
+from operators.parsing.parsed import POLARS_TYPES, with_one_zero
 from operators.parsing.template_scan import Matched
 
 _NUMPY_TYPES = {"long": np.int64, "double": np.float64, "bool": np.bool_}
@@ -65,10 +65,11 @@ class EventStore:
         Args:
             keep: (m,) int64, the events wanted, ascending; None for all.
         """
-        return [
+        made = [
             column.series(self._data, keep, POLARS_TYPES[name])
             for column, name in zip(self._columns, self._types, strict=True)
         ]
+        return [with_one_zero(one) if one.dtype == pl.Float64 else one for one in made]
 
 
 def texts_from_spans(

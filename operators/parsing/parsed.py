@@ -79,3 +79,13 @@ def check_field_types(fields: FieldPaths) -> None:
     for name, (_, type_name) in fields.items():
         if type_name not in POLARS_TYPES:
             raise ValueError(f"field {name}: expected one of {', '.join(POLARS_TYPES)}, got {type_name!r}")
+
+
+def with_one_zero(doubles: pl.Series) -> pl.Series:
+    """Makes 0.0 of every -0.0: both are one number, but two bit patterns, texts and JSON keys.
+
+    Every double of an event passes here, parsed or derived, and nothing behind looks at a zero's sign.
+    """
+    zeros = doubles == 0.0
+    # Polars takes a column plus 0.0 for the column itself.
+    return doubles.set(zeros, 0.0) if zeros.any() else doubles

@@ -186,10 +186,19 @@ def before_values(numbers: Sequence[np.ndarray], names: Set[str]) -> list[dict[s
         table = np.stack([known[row] for row in rows])
         for name in names & _BEFORE.keys():
             with np.errstate(over="ignore", invalid="ignore"):
-                values = _BEFORE[name](table).tolist()
+                values = _of_any_size(_BEFORE[name], table).tolist()
             for row, value in zip(rows, values, strict=True):
                 told[row][name] = value if isfinite(value) else None
     return told
+
+
+def _of_any_size(figure: Callable[[np.ndarray], np.ndarray], table: np.ndarray) -> np.ndarray:
+    """Return a figure of each row, also where what it is made from on the way is beyond doubles."""
+    values = figure(table)
+    if np.isfinite(values).all():
+        return values
+    size = np.abs(table).max(axis=1)
+    return np.where(np.isfinite(values), values, figure(table / size[:, None]) * size)
 
 
 def _medians(known: np.ndarray) -> np.ndarray:

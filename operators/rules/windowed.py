@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
+from fractions import Fraction
 from itertools import pairwise
 from math import floor, fsum, inf, isfinite, log10
 from struct import Struct as Layout
@@ -20,6 +21,7 @@ import mmh3
 
 from operators.rules.record_columns import Value
 from operators.rules.resolved import FeatureColumn
+from sketches.exact_sum import nearest_double
 from state.history import Counted, Different, Summed
 
 MOST_EXACT = 256
@@ -196,7 +198,9 @@ def decimal_sum(values: Sequence[float]) -> float:
         size = total if min(values) >= 0 else fsum(map(abs, values))
         return round(total, _DIGITS - 1 - floor(log10(size))) if size and isfinite(size) else total
     except (OverflowError, ValueError):  # too large on the way, or infinities of both signs
-        return inf
+        if not all(map(isfinite, values)):
+            return inf
+        return nearest_double(*sum(map(Fraction, values)).as_integer_ratio())
 
 
 def _sum_of_longs(values: Sequence[float]) -> float:
@@ -222,7 +226,7 @@ def _bits_of_text(text: str) -> int:
 
 
 def _bits_of_double(value: float) -> int:
-    return _BITS.unpack(_DOUBLE.pack(value + 0.0))[0]  # of 0.0 and -0.0 the same
+    return _BITS.unpack(_DOUBLE.pack(value))[0]
 
 
 _BITS_OF: dict[str, Callable[[Value], int]] = {

@@ -128,7 +128,10 @@ def test_a_golden_count_min_beyond_63_bits_is_read_and_written_the_same(
     assert restored.total_weight == sum(range(items)) * scale > 2**63
 
 
-@pytest.mark.parametrize("name", ["quantiles empty", "quantiles single", "quantiles full"])
+GOLDEN_QUANTILES = ["quantiles empty", "quantiles single", "quantiles full", "quantiles of longs"]
+
+
+@pytest.mark.parametrize("name", GOLDEN_QUANTILES)
 def test_golden_quantiles_are_read(name: str) -> None:
     restored, entry = Quantiles.deserialize(golden(name)), GOLDEN[name]
     answers = [restored.quantile(q) for q in (0.0, 0.5, 0.95, 1.0)]

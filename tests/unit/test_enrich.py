@@ -227,3 +227,15 @@ def test_history_of_first_seen_is_csv_too_and_a_bad_line_is_named(tmp_path: Path
 def test_a_wrong_section_is_refused_by_key(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         plan(**options)
+
+
+def test_totals_of_actions_are_exact_whatever_other_actions_add_and_left_out_while_beyond_doubles() -> None:
+    """Those of each action against its own exact sum; a large one beside it makes no difference."""
+    job, huge = enricher(value_shards=1), 1.7e308
+    adds = [("buy", huge), ("view", 1.0), ("buy", huge), ("view", 2.0), ("buy", -huge), ("buy", -huge)]
+    lines = job.send(*(event("ann", action, value) for action, value in adds))
+    lines += job.send(event("ann", "view", 0.5), event("ann", "buy", huge), event("ann", "buy", huge))
+    assert [line.get(f"value_{line['action']}") for line in lines] == [
+        huge, 1.0, None, 3.0, huge, 0.0, 3.5, huge, None,
+    ]  # fmt: skip
+    assert job.send(event("ann", "buy", -huge))[0]["value_buy"] == huge

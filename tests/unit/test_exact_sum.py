@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -56,6 +57,19 @@ def test_equal_sums_have_equal_bytes_and_zero_has_three() -> None:
 def test_what_is_not_finite_is_refused(value) -> None:
     with pytest.raises(BadArgument, match="finite"):
         exact_sums(np.array([1.0, value]), None, 1)
+
+
+@pytest.mark.parametrize("value", [5e-324, 1.7976931348623157e308, -(2.0**1023)])
+def test_sums_and_squares_of_the_least_and_the_greatest_doubles_are_read_again(value: float) -> None:
+    for power in (1, 2):
+        (total,) = exact_sums(np.full(5000, value), None, 1, power)
+        assert ExactSum.deserialize(total.serialize()).fraction() == 5000 * Fraction(value) ** power
+
+
+@pytest.mark.parametrize("exponent", [-32768, -2149, 2113, 32767])
+def test_an_exponent_that_no_sum_of_doubles_has_is_refused(exponent: int) -> None:
+    with pytest.raises(BadData, match="exponent of -2148 to 2112"):
+        ExactSum.deserialize(exponent.to_bytes(2, "little", signed=True) + b"\1")
 
 
 def test_bytes_that_are_too_few_are_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 import random
 import statistics
@@ -10,6 +11,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from datasketches import kll_doubles_sketch
 from engine import Engine
 from pydantic import ValidationError
 
@@ -162,6 +164,42 @@ def test_quantiles_hold_the_true_ones_within_their_bounds() -> None:
         assert found["lower"] <= true <= found["upper"] and found["lower"] <= found["value"] <= found["upper"]
         assert abs(sum(v <= found["value"] for v in ranked) / len(ranked) - rank) <= 0.0133
     assert result["confidence"] == 0.99
+
+
+BEYOND = [2**53 + 1, -(2**53) - 1, 2**53, 2**62 + 1, 2**63 - 1, -(2**63), 7]
+
+
+@pytest.mark.parametrize("long", BEYOND)
+def test_a_quantile_of_one_long_is_that_long(long: int) -> None:
+    result = answer({"kind": "quantiles", "of": "n", "at": [0.5]}, of("n", [long] * 4))
+    found = result["quantiles"]["0.5"]
+    assert (found["value"], found["lower"], found["upper"]) == (long, long, long)
+
+
+@pytest.mark.parametrize("count", [1, 7, 300, 5_000])
+def test_quantiles_of_longs_beyond_doubles_hold_the_true_ones(count: int) -> None:
+    """Smaller ones are batches of their own: sketches of doubles are merged with those of longs."""
+    chance = random.Random(count)
+    values = [chance.choice((chance.randrange(-(2**63), 2**63), 2**60 + chance.randrange(count), 5))
+              for _ in range(count)]  # fmt: skip
+    small, large = ([v for v in values if (abs(v) <= 2**53) == which] for which in (True, False))
+    at = [0, 0.25, 0.5, 0.9, 1]
+    result = answer({"kind": "quantiles", "of": "n", "at": at}, of("n", small), *cut(of("n", large), 3, 1))
+    ranked = sorted(values)
+    for rank in at:
+        found = result["quantiles"][f"{rank:g}"]
+        true = ranked[max(0, math.ceil(rank * count) - 1)]
+        assert found["lower"] <= true <= found["upper"] and found["lower"] <= found["value"] <= found["upper"]
+        if count <= 200 and abs(true) < 2**63 - 2**53:
+            assert found["lower"] == found["upper"] == true
+
+
+def test_the_sketch_of_longs_beyond_doubles_is_one_of_doubles_for_others() -> None:
+    """DataSketches itself reads it; doubles of this size are 128 apart."""
+    values = [2**60 + n for n in range(1001)]
+    (result,) = answers({"kind": "quantiles", "of": "n", "k": 2000}, of("n", values), with_sketch=True)
+    theirs = kll_doubles_sketch.deserialize(base64.b64decode(result["sketch"]))
+    assert theirs.n == 1001 and abs(theirs.get_quantile(0.5, True) - (2**60 + 500)) <= 128
 
 
 def test_ranks_that_are_close_have_names_of_their_own() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -116,3 +118,49 @@ def test_each_key_has_its_own_ratio_and_where_holds_for_both_operands() -> None:
 def test_a_wrong_operand_is_refused_by_its_name(numerator, message) -> None:
     with pytest.raises(ValidationError, match=message):
         engine_of(numerator, {"kind": "count"})
+
+
+HUGE = 1.7e308
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([HUGE, HUGE, HUGE, -1.0], 1.2749999999999999e308),
+        ([HUGE, HUGE], HUGE),
+        ([-HUGE, -HUGE, -HUGE], -HUGE),
+        ([5e-324, 0.0, 0.0], 0.0),
+        ([-5e-324, 0.0, 0.0], 0.0),
+        ([0.1, 0.2, 0.4], float((Fraction(0.1) + Fraction(0.2) + Fraction(0.4)) / 3)),
+    ],
+)
+def test_a_mean_is_the_double_nearest_to_the_quotient_though_the_sum_is_beyond_doubles(
+    values: list[float], expected: float
+) -> None:
+    mean = engine_of({"kind": "sum", "of": "v"}, {"kind": "count"})
+    (result,) = answers(mean, *([{"v": value}] for value in values))
+    assert bounds(result) == (expected,) * 3 and str(result["value"]) == str(expected)
+
+
+def test_sums_beyond_doubles_divide_each_other_and_a_quotient_beyond_doubles_is_null() -> None:
+    both = {"kind": "sum", "of": "v"}, {"kind": "sum", "of": "v", "where": "action = 'buy'"}
+    (result,) = answers(engine_of(*both), [{"v": HUGE, "action": a} for a in ("buy", "view", "buy", "view")])
+    assert bounds(result) == (2.0, 2.0, 2.0)
+    small = {"kind": "sum", "of": "v", "where": "v < 1"}
+    (result,) = answers(engine_of(both[0], small), [{"v": HUGE}, {"v": 0.5}])
+    assert bounds(result) == (None, None, None)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_quotients_of_sums_are_those_of_fractions(seed: int) -> None:
+    chance = random.Random(seed)
+    events = [
+        {
+            "v": chance.uniform(-1, 1) * 10.0 ** chance.randint(-320, 308),
+            "n": chance.randrange(-(2**63), 2**63),
+        }
+        for _ in range(9)
+    ]
+    (result,) = answers(engine_of({"kind": "sum", "of": "v"}, {"kind": "sum", "of": "n"}), events)
+    exact = sum(Fraction(event["v"]) for event in events) / sum(event["n"] for event in events)
+    assert result["value"] == exact.numerator / exact.denominator

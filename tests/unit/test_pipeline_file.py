@@ -24,6 +24,8 @@ RIGHT: dict[str, Any] = {
     },
     "metrics": [{"name": "users", "kind": "distinct", "of": "user", "windows": [{"tumbling": "5m"}]}],
 }
+FREQUENCY = {"name": "counts", "kind": "frequency", "of": "user", "ask": ["ann"],
+             "windows": [{"tumbling": "5m"}]}  # fmt: skip
 GONE = object()
 WRONG: list[tuple[str, Any, list[str]]] = [
     ("name", GONE, ["name: is missing"]),
@@ -69,6 +71,47 @@ WRONG: list[tuple[str, Any, list[str]]] = [
     ("metrics.0.windows", [{"tumbling": "1d"}, {"tumbling": "7ms"}], ["metrics.users.windows: ", "10000"]),
     ("metrics.0.windows", [{"tumbling": "60s"}, {"tumbling": "1m"}], ["metrics.users.windows: ", "twice"]),
     ("metrics", RIGHT["metrics"] * 2, ["metrics: expected different names, got 'users' twice"]),
+    *(
+        ("metrics.0", FREQUENCY | {option: value}, [f"metrics.counts.{option}: ", *told])
+        for option, value, told in [
+            (
+                "epsilon",
+                1e-12,
+                ["1e-12 with delta 0.01 means a table of 1.04e+08 MiB; at most 64 MiB", "1.6e-06"],
+            ),
+            ("epsilon", 5e-324, ["at most 64 MiB"]),
+            ("epsilon", 1e-320, ["at most 64 MiB"]),
+            ("delta", 1e-320, ["means 737 rows of counters; at most 32 are allowed, so at least 1.3e-14"]),
+            ("delta", 5e-324, ["at most 32"]),
+            *(
+                (option, value, [])
+                for option in ("epsilon", "delta")
+                for value in (float("nan"), float("inf"), -0.0, 1e308, 10**400)
+            ),
+        ]
+    ),
+    (
+        "metrics.0",
+        {
+            "name": "new",
+            "kind": "first_seen",
+            "of": "user",
+            "windows": [{"tumbling": "5m"}],
+            "capacity": 2**28,
+            "rate": 0.00001,
+            "value_shards": 1,
+        },
+        [
+            "metrics.new: capacity: 268435456 at rate 1e-05 in 1 value_shards means ",
+            " MiB each; at most 512 MiB",
+            "at least 2 value_shards",
+        ],
+    ),
+    (
+        "enrich",
+        {"user": "user", "capacity": 2**28, "rate": 0.00001, "value_shards": 1},
+        ["enrich: capacity: 268435456 at rate 1e-05", "at least 2 value_shards"],
+    ),
     ("sinks", {"results": {"type": "s3"}}, ["sinks.results: expected one of ", "file", "print", "'s3'"]),
     ("sinks", {"late": {"type": "file", "path": "a", "every": 1}}, ["sinks.late.every: unknown key"]),
     (

@@ -198,3 +198,12 @@ def test_windows_before_are_answered_to_the_last_bit_as_for_each_row_alone() -> 
         assert values["count_before"] == len(known)
         median = np.median(known) if len(known) else np.nan
         assert values["median_before"] == (median if np.isfinite(median) else None)
+
+
+def test_figures_of_windows_before_that_fit_a_double_are_told_though_sums_and_squares_do_not() -> None:
+    (told,) = before_values([np.array([1.5e308, 1.7e308, 1.5e308, 1.7e308])], set(COLUMNS_BEFORE))
+    assert told["mean_before"] == pytest.approx(1.6e308, rel=1e-15)
+    assert told["median_before"] == pytest.approx(1.6e308, rel=1e-15)
+    assert told["stddev_before"] == pytest.approx(1e307, rel=1e-14)
+    (told,) = before_values([np.array([-1.7e308, 1.7e308])], {"mean_before", "stddev_before"})
+    assert told == {"mean_before": 0.0, "stddev_before": 1.7e308}

@@ -241,6 +241,15 @@ def test_an_event_is_out_of_the_window_when_its_length_has_passed() -> None:
         assert found[-1] == told
 
 
+def test_a_sum_that_fits_is_told_though_a_sum_on_the_way_does_not() -> None:
+    job = RuleJob(plan({"total": {"kind": "sum", "of": "amount", "within": "1m"}}, ALWAYS))
+    amounts = [1.7e308, 1.7e308, -1.7e308, -1.7e308, -1.7e308, 2.5]
+    alerts = job.send(*({"card": "a", "amount": amount, "t": t} for t, amount in enumerate(amounts)))
+    assert [told["total"] for told in features_of(alerts)] == [
+        1.7e308, None, 1.7e308, 0.0, -1.7e308, -1.7e308,
+    ]  # fmt: skip
+
+
 def test_sums_that_are_too_large_are_null_and_fit_again_when_the_window_has_moved_on() -> None:
     job = RuleJob(plan({"spent": COLUMNS["spent"]}, ALWAYS))
     huge = [{"card": "a", "amount": 1.7e308, "t": t} for t in (1, 2, 2)]
