@@ -86,9 +86,7 @@ class _QuotedFields:
         odd_rows = np.flatnonzero(is_odd)
         next_odd = np.append(odd_rows, len(row_start))[np.searchsorted(odd_rows, row, "right")]
         closing_row = np.where(is_odd[row], next_odd, row)
-        # What follows the last byte is not known, so neither is whether a quote there closes.
-        known = len(row_start) - (not last and int(row_end[-1]) == len(data) - 1)
-        is_known = closing_row < known
+        is_known = closing_row < len(row_start)
         closes_at = np.where(is_known, row_end[np.minimum(closing_row, len(row_end) - 1)], len(data) - 1)
         edges = _one_of(_LINE_END_BYTES + delimiter.encode())
         follows = edges[buffer[np.minimum(closes_at + 1, len(data) - 1)]] | (closes_at == len(data) - 1)
