@@ -93,9 +93,9 @@ class _QuotedFields:
         opens_in, closes_in = np.searchsorted(line_ends, opens_at), np.searchsorted(line_ends, closes_at)
         is_closed = is_known & follows
         self._suspects = np.unique(opens_in[~is_closed | (closes_in != opens_in)]).tolist()
-        self._opens_at, self._opens_in = opens_at.tolist(), opens_in.tolist()
-        self._closes_at, self._closes_in = closes_at.tolist(), closes_in.tolist()
-        self._is_closed, self._is_known = is_closed.tolist(), is_known.tolist()
+        self._opens_at, self._opens_in = memoryview(opens_at), memoryview(opens_in)
+        self._closes_at, self._closes_in = memoryview(closes_at), memoryview(closes_in)
+        self._is_closed, self._is_known = memoryview(is_closed), memoryview(is_known)
 
     def lines_that_end_records(self) -> np.ndarray:
         """Returns the numbers of the lines that end a record."""
