@@ -256,6 +256,7 @@ class RejectReason(msgspec.Struct):
     """What is read of a reject to count it."""
 
     reason: str
+    lines: int = 1
 
 
 Record = Beat | SliceRecord | SessionRecord | Progress

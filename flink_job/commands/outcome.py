@@ -30,11 +30,12 @@ def show(outcome: Outcome, pipeline: Pipeline, path: Path, console: Console) -> 
     rate = outcome.events / outcome.elapsed_s if outcome.elapsed_s else 0
     rejected = sum(outcome.rejects.values())
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(outcome.rejects.items()))
+    lines = f" on {outcome.rejected_lines:,} lines" if outcome.rejected_lines > rejected else ""
     ended = "is done" if outcome.finished else "was stopped"
     console.print(
         f"[bold]{pipeline.name}[/] {ended}: {outcome.events:,} events in "
         f"{outcome.elapsed_s:.1f} s ({rate:,.0f}/s, start-up included), {outcome.results:,} results, "
-        f"{rejected:,} rejects{f' ({reasons})' if reasons else ''}, {outcome.late:,} late"
+        f"{rejected:,} rejects{f' ({reasons})' if reasons else ''}{lines}, {outcome.late:,} late"
     )
     for output, folder in outcome.folders.items():
         console.print(f"  {output}: {folder}", soft_wrap=True)

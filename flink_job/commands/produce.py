@@ -152,7 +152,7 @@ def read_properties(texts: Sequence[str]) -> dict[str, str]:
 
 
 def _messages(chunk: bytes, events: int) -> Iterator[list[bytes]]:
-    lines = chunk.splitlines()
+    lines = [line for line in chunk.split(b"\n") if line]
     for first in range(0, len(lines), events):
         yield lines[first : first + events]
 

@@ -48,6 +48,7 @@ class Outcome:
         folders: where each output is that goes to files.
         topics: where each output is that goes to Kafka. What is counted of it is then what Flink counted
             since the run was begun or gone on with.
+        rejected_lines: how many lines the rejects took; more than rejects where a record goes over several.
     """
 
     finished: bool
@@ -59,6 +60,7 @@ class Outcome:
     savepoint: str | None = None
     folders: dict[str, str] = field(default_factory=dict)
     topics: dict[str, str] = field(default_factory=dict)
+    rejected_lines: int = 0
 
 
 def run(
@@ -108,7 +110,7 @@ def _run(pipeline: Pipeline, console: Console, go_on: str | None, port: int, ove
         if finished:
             job.wait()
             commit_reached(source, ends, console)
-    events, rejects = _totals(totals)
+    events, rejects, rejected_lines = _totals(totals)
     folders = {name: sink.folder for name, sink in sinks.items() if isinstance(sink, FileSink)}
     counted = {name: int(counters.get(name, 0)) for name in ("late", "results")}
     if "late" in folders:
@@ -125,6 +127,7 @@ def _run(pipeline: Pipeline, console: Console, go_on: str | None, port: int, ove
         savepoint=savepoint,
         folders={name: str(folder) for name, folder in folders.items()},
         topics={name: sink.topic for name, sink in sinks.items() if isinstance(sink, KafkaSink)},
+        rejected_lines=rejected_lines,
     )
 
 
@@ -184,11 +187,12 @@ def _stop(job: EmbeddedJob, pipeline: Pipeline, console: Console) -> tuple[bool,
         return False, None
 
 
-def _totals(folder: Path) -> tuple[int, dict[str, int]]:
-    """Return how many events there were, and rejects by reason, from what was written of each batch."""
-    events, rejects = 0, Counter[str]()
+def _totals(folder: Path) -> tuple[int, dict[str, int], int]:
+    """Return the numbers of events, of rejects by reason, and of their lines, as written for each batch."""
+    events, rejects, lines = 0, Counter[str](), 0
     for line in read_lines(folder):
         batch = json.loads(line)
         events += batch["events"]
         rejects.update(batch["rejects"])
-    return events, dict(rejects)
+        lines += batch.get("rejected_lines", sum(batch["rejects"].values()))
+    return events, dict(rejects), lines

@@ -18,7 +18,7 @@ from flink_job.simulation.simulation import SimulatorSpec
 from flink_job.sources.manifest import cut, open_file
 from operators.events.event_columns import EventColumns
 from operators.metric import Metric
-from operators.parsing import CsvFormat, Format, make_parser
+from operators.parsing import Format, make_parser
 from operators.parsing.payloads import Payloads
 
 _SAMPLE_BYTES = 256 * 1024
@@ -79,8 +79,7 @@ def take_sample(pipeline: Pipeline, path: Path, count: int) -> Sample:
         with open_file(manifest.files[0].path) as file:
             file.seek(chunks[0].start)
             data = file.read(sum(chunk.length for chunk in chunks))
-    quote = format.quote.encode() if isinstance(format, CsvFormat) else None
-    payloads = Payloads.from_lines(data, quote)
+    payloads = Payloads.from_lines(data, format)
     payloads = Payloads(payloads.data, payloads.starts[:count], payloads.ends[:count], payloads.lines[:count])
     return _become(pipeline, format, payloads, chunks[0].first_line if chunks else 1)
 

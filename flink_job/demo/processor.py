@@ -145,7 +145,7 @@ def _footprints(exact: WindowAnswers, spec: EnrichSpec, items: Path) -> list[Foo
     distinct.update_many(users)
     counts = CountMin(*CountMin.suggest(spec.epsilon, _DELTA))
     counts.update_many(actions, np.array([exact.actions[name] for name in sorted(exact.actions)]))
-    titles = [json.loads(line)["title"] for line in items.read_bytes().splitlines()]
+    titles = [json.loads(line)["title"] for line in items.read_bytes().split(b"\n") if line]
     vectors = HashingEncoder(64).encode(titles)
     index = faiss.IndexFlatIP(vectors.shape[1])
     index.add(vectors)

@@ -70,8 +70,7 @@ class FileSource:
         self.format: Format = spec.format
         if isinstance(spec.format, CsvFormat) and manifest.columns is not None:
             self.format = spec.format.with_columns(manifest.columns)
-        quote = self.format.quote.encode() if isinstance(self.format, CsvFormat) else None
-        self.reader = FileReader(str(manifest_path), quote)
+        self.reader = FileReader(str(manifest_path), self.format)
 
     def readers(self, parallelism: int) -> int:
         """Return all: each takes what it is dealt."""
@@ -87,11 +86,11 @@ class FileReader:
 
     Args:
         manifest_path: where the list of chunks is kept.
-        quote: the byte between two of which a newline ends no record.
+        format: how records are told apart.
     """
 
-    def __init__(self, manifest_path: str, quote: bytes | None) -> None:
-        self._manifest_path, self._quote = manifest_path, quote
+    def __init__(self, manifest_path: str, format: Format) -> None:
+        self._manifest_path, self._format = manifest_path, format
         self._manifest: Manifest | None = None
         self._open: tuple[int, BinaryIO] | None = None
 
@@ -104,7 +103,7 @@ class FileReader:
                 continue
             chunk = self._manifest.chunks[number]
             path = self._manifest.files[chunk.file].path
-            payloads = Payloads.from_lines(self._bytes(chunk.file, chunk.start, chunk.length), self._quote)
+            payloads = Payloads.from_lines(self._bytes(chunk.file, chunk.start, chunk.length), self._format)
             yield row, SourceBatch(payloads, _FilePosition(path, chunk.first_line, payloads), (PARTITION,))
 
     def _bytes(self, file: int, start: int, length: int) -> bytes:
@@ -128,4 +127,6 @@ class _FilePosition:
         self._path, self._first_line, self._payloads = path, first_line, payloads
 
     def __call__(self, row: int) -> Position:
-        return {"file": self._path, "line": self._first_line + int(self._payloads.lines[row])}
+        position: Position = {"file": self._path, "line": self._first_line + int(self._payloads.lines[row])}
+        counts = self._payloads.line_counts
+        return position if counts is None or counts[row] == 1 else position | {"lines": int(counts[row])}

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import gzip
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from glob import glob
 from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
-import numpy as np
 
 from flink_job.sources.source import SourceProblem
 from operators.parsing import CsvFormat, Format, header_columns
+from operators.parsing.whole_records import RecordTooLong, first_record, whole_records
 
-MAX_RECORD_BYTES = 64 * 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -93,23 +92,24 @@ def cut(
         try:
             files.append(_as_found(path))
             with open_file(path) as file:
-                start, line = 0, 1
+                start, line = len(_BOM) if file.read(len(_BOM)) == _BOM else 0, 1
+                file.seek(start)
                 if isinstance(format, CsvFormat) and format.has_header:
-                    found, start, line = _header(file, format, path)
+                    found, length, line = _header(file, format, path)
+                    start += length
                     if columns not in (None, found):
                         raise SourceProblem(
                             f"{path}: expected the header of the files before it, {columns}, got {found}"
                         )
                     columns = found
-                elif file.read(len(_BOM)) == _BOM:
-                    start = len(_BOM)
-                quote = format.quote.encode() if isinstance(format, CsvFormat) else None
                 file.seek(start)
-                for length, lines in _cuts(file, quote, chunk_bytes, path):
-                    chunks.append(Chunk(number, start, length, line))
-                    start, line = start + length, line + lines
+                for data, lines in whole_records(file, format, chunk_bytes, line):
+                    chunks.append(Chunk(number, start, len(data), line))
+                    start, line = start + len(data), line + lines
                     if progress is not None:
                         progress(path, start, files[-1].size)
+        except RecordTooLong as problem:
+            raise SourceProblem(f"{path}, {problem}") from problem
         except (OSError, EOFError, gzip.zlib.error, UnicodeDecodeError) as problem:
             raise SourceProblem(f"{path}: cannot be read: {problem}") from problem
     return Manifest(files, chunks, columns)
@@ -136,43 +136,13 @@ def _as_found(path: str) -> File:
 
 
 def _header(file: BinaryIO, format: CsvFormat, path: str) -> tuple[list[str], int, int]:
-    """Return the columns, and the byte and line after the header."""
-    line = file.readline(MAX_RECORD_BYTES)
-    if not line.strip():
+    """Return the columns, how many bytes the header has, and the line after it."""
+    header, lines = first_record(file, format)
+    if not header.strip():
         raise SourceProblem(f"{path}: expected a header line that names the columns, got an empty line")
     try:
-        columns = header_columns(line.rstrip(b"\r\n"), format)
+        columns = header_columns(header.rstrip(b"\r\n"), format)
         format.with_columns(columns)
     except ValueError as problem:
         raise SourceProblem(f"{path}: header: {problem}") from problem
-    return columns, len(line), 2
-
-
-def _cuts(file: BinaryIO, quote: bytes | None, chunk_bytes: int, path: str) -> Iterator[tuple[int, int]]:
-    """Yield length and lines of piece after piece, each of whole records."""
-    rest = b""
-    while True:
-        block = file.read(chunk_bytes)
-        data = rest + block
-        if not block:
-            if data:
-                yield len(data), data.count(b"\n")
-            return
-        end = _last_record_end(data, quote)
-        if end:
-            yield end, data.count(b"\n", 0, end)
-        elif len(data) > MAX_RECORD_BYTES:
-            raise SourceProblem(
-                f"{path}: expected records of at most {MAX_RECORD_BYTES} bytes, got a longer one"
-            )
-        rest = data[end:]
-
-
-def _last_record_end(data: bytes, quote: bytes | None) -> int:
-    """Return where the last whole record ends; a newline between quotes ends none."""
-    if quote is None or quote not in data:
-        return data.rfind(b"\n") + 1
-    buffer = np.frombuffer(data, np.uint8)
-    breaks = np.flatnonzero(buffer == 10)
-    outside = breaks[np.searchsorted(np.flatnonzero(buffer == quote[0]), breaks) % 2 == 0]
-    return int(outside[-1]) + 1 if len(outside) else 0
+    return columns, len(header), 1 + lines

@@ -14,6 +14,7 @@ from operators.batch.event_batch import Column
 from operators.first_seen.remembering import History
 from operators.parsing import CsvFormat, Format, Parser, header_columns, make_parser
 from operators.parsing.payloads import Payloads
+from operators.parsing.whole_records import first_record, whole_records
 
 _PIECE_BYTES = 8 << 20
 
@@ -67,21 +68,20 @@ def history_frames(
 
 
 def _frames_of(path: Path, format_: Format, fields: Mapping[str, tuple[str, str]]) -> Iterator[pl.DataFrame]:
-    left, lines = b"", 0
+    lines = 0
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
         if isinstance(format_, CsvFormat) and format_.has_header:
-            names, lines = header_columns(file.readline().rstrip(b"\r\n"), format_), 1
+            header, lines = first_record(file, format_)
+            file.seek(len(header))
+            names = header_columns(header.rstrip(b"\r\n"), format_)
             format_ = format_ if format_.columns else format_.with_columns(names)
         parser = make_parser(format_, dict(fields))
-        while piece := file.read(_PIECE_BYTES):
-            whole, newline, left = (left + piece).rpartition(b"\n")
-            yield _parsed(parser, whole + newline, path, lines)
-            lines += whole.count(b"\n") + len(newline)
-        yield _parsed(parser, left, path, lines)
+        for data, more in whole_records(file, format_, _PIECE_BYTES, lines + 1):
+            yield _parsed(parser, Payloads.from_lines(data, format_), path, lines)
+            lines += more
 
 
-def _parsed(parser: Parser, data: bytes, path: Path, lines: int) -> pl.DataFrame:
-    payloads = Payloads.from_lines(data)
+def _parsed(parser: Parser, payloads: Payloads, path: Path, lines: int) -> pl.DataFrame:
     parsed = parser.parse(payloads)
     if parsed.rejects:
         reject = parsed.rejects[0]

@@ -27,18 +27,22 @@ _OTHERS: Mapping[str, Callable[[str], bool]] = {
 _encode = msgspec.json.encode
 
 
-def branched(envelope: Envelope, reasons: Mapping[str, int]) -> Iterator[tuple[str, str, bytes]]:
+def branched(
+    envelope: Envelope, reasons: Mapping[str, int], rejected_lines: int
+) -> Iterator[tuple[str, str, bytes]]:
     """Yield what is in an envelope: the branch, the shard, and the record.
 
     Args:
         envelope: what ingest made of a batch.
         reasons: how many events were rejected for each reason.
+        rejected_lines: how many lines they took; one each but for records over several lines.
 
     Yields:
-        First, for `TOTALS`, how many events there were and how many were rejected for which reason, a JSON
-        object; for `REJECTS` each reject as JSON; then the records.
+        First, for `TOTALS`, these numbers and how many events there were, a JSON object; for `REJECTS` each
+        reject as JSON; then the records.
     """
-    yield TOTALS, _NO_SHARD, _encode({"events": envelope.events, "rejects": reasons})
+    totals = {"events": envelope.events, "rejects": reasons, "rejected_lines": rejected_lines}
+    yield TOTALS, _NO_SHARD, _encode(totals)
     for reject in envelope.rejects:
         yield REJECTS, _NO_SHARD, reject
     for shard, record in envelope.records:

@@ -95,8 +95,10 @@ class IngestFunction(ScalarFunction):
             if watermark_ms is not None:
                 self._gauges.watermark_ms = max(watermark_ms, MIN_TIME_MS)
             watermarks[number] = self._gauges.watermark_ms
-            reasons = Counter(decode_reason(reject).reason for reject in envelope.rejects)
-            for part, values in zip(parts, zip(*branched(envelope, reasons), strict=True), strict=True):
+            rejects = [decode_reason(reject) for reject in envelope.rejects]
+            reasons, lines = Counter(one.reason for one in rejects), sum(one.lines for one in rejects)
+            records = branched(envelope, reasons, lines)
+            for part, values in zip(parts, zip(*records, strict=True), strict=True):
                 part[number] = values
             self._gauges.batch(envelope, reasons, time.perf_counter() - started, self._ingest.lag_ms(now_ms))
         names = ("branches", "shards", "records")

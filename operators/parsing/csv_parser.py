@@ -1,4 +1,4 @@
-"""CSV: records without quotes are split all at once, records with quotes by Python's `csv` module."""
+"""CSV: records without quoted fields are split all at once, the others by Python's `csv` module."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from collections.abc import Callable
 import numpy as np
 import polars as pl
 
+from operators.parsing.csv_quotes import opening_quotes
 from operators.parsing.event_store import texts_from_spans
 from operators.parsing.events import Events, whole_payloads
-from operators.parsing.formats import CsvFormat
+from operators.parsing.formats import CsvFormat, csv_reader
 from operators.parsing.parsed import FieldPaths, Parsed, with_one_zero
 from operators.parsing.payloads import Payloads
 from operators.parsing.strict_json import integral_long
 
 _LONGEST_SHOWN = 40
+_NOT_CLOSED = "expected a quote that closes a quoted field, before a delimiter or a line end; found none"
 _BOOLS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -41,12 +43,13 @@ class CsvParser:
                     f"field {name}: expected a column of {', '.join(spec.columns)}; got {column!r}"
                 )
         self._spec = spec
+        self._blanks = b" \t\r\n".replace(spec.delimiter.encode(), b"")
         self._width = len(spec.columns)
         self._fields = [(name, spec.columns.index(column), kind) for name, (column, kind) in fields.items()]
 
     def parse(self, payloads: Payloads) -> Parsed:
         """Reads every record of a batch; what cannot be read is a reject, never an exception."""
-        events, rejects = whole_payloads(payloads)
+        events, rejects = whole_payloads(payloads, self._blanks)
         accepted = np.ones(len(events.starts), bool)
 
         def reject(number: int, reason: str, detail: str) -> None:
@@ -69,7 +72,7 @@ class CsvParser:
     def _split(self, events: Events, reject: Callable[[int, str, str], None]) -> dict[int, pl.Series]:
         """Returns the texts of the columns that fields read; rejected records are null in them."""
         buffer = np.frombuffer(events.data, np.uint8)
-        by_module = events.holding(self._spec.quote) | ~events.in_utf8()
+        by_module = self._with_quoted_fields(events) | ~events.in_utf8()
         by_module |= events.holding("\n") | events.holding("\r")
         delimiters = np.flatnonzero(buffer == ord(self._spec.delimiter))
         first = np.searchsorted(delimiters, events.starts)
@@ -83,6 +86,13 @@ class CsvParser:
             column: self._column(events, column, split, delimiters, first, slow)
             for column in {column for _, column, _ in self._fields}
         }
+
+    def _with_quoted_fields(self, events: Events) -> np.ndarray:
+        """Tells which records may hold a quoted field, (n,) bool."""
+        quoted = np.zeros(len(events.starts), bool)
+        if self._spec.quote is not None and self._spec.quote.encode() in events.data:
+            quoted[events.at(opening_quotes(events.data, self._spec.delimiter, self._spec.quote))] = True
+        return quoted
 
     def _column(
         self,
@@ -111,18 +121,16 @@ class CsvParser:
         self, events: Events, numbers: np.ndarray, reject: Callable[[int, str, str], None]
     ) -> dict[int, list[str]]:
         records: dict[int, list[str]] = {}
-        delimiter, quote = self._spec.delimiter, self._spec.quote
         for number in numbers.tolist():
             try:
-                text = events.raw(number).decode()
-                reader = csv.reader(_keep_line_ends(text), delimiter=delimiter, quotechar=quote, strict=True)
+                reader = csv_reader(events.raw(number).decode(), self._spec)
                 fields = next(reader)
                 more = next(reader, None)
             except UnicodeDecodeError as error:
                 reject(number, "malformed_csv", f"invalid UTF-8 (byte {error.start})")
                 continue
             except csv.Error as error:
-                reject(number, "malformed_csv", str(error))
+                reject(number, "malformed_csv", _told(error))
                 continue
             if more is not None:
                 reject(number, "malformed_csv", "expected one record, got more than one line")
@@ -135,8 +143,9 @@ class CsvParser:
         return records
 
 
-def _keep_line_ends(text: str) -> list[str]:
-    return text.splitlines(keepends=True) if "\n" in text or "\r" in text else [text]
+def _told(error: csv.Error) -> str:
+    detail = str(error)
+    return _NOT_CLOSED if detail == "unexpected end of data" else detail
 
 
 def _convert(

@@ -13,13 +13,16 @@ from operators.parsing.payloads import Payloads
 
 _NEWLINE, _CARRIAGE_RETURN, _SPACE, _FIRST_NON_ASCII = 10, 13, 32, 128
 
+BLANKS = b" \t\n\r\x0b\x0c"
+"""What a payload without an event may consist of."""
+
 _SHORT = 1 << 14
 """Bytes below which Python's own decoder is quicker than going through a column."""
 
 
 @dataclass(frozen=True, eq=False)
 class Events:
-    """Events that lie in one buffer, ascending, at least one newline between two.
+    """Events that lie in one buffer, ascending, at least one line end between two.
 
     Attributes:
         data: the buffer.
@@ -70,15 +73,15 @@ class Events:
         return Reject(reason, detail, self.row.item(number), index)
 
 
-def whole_payloads(payloads: Payloads) -> tuple[Events, list[Reject]]:
-    """Takes each payload as one event; a tombstone or a blank payload is a reject."""
-    rows, rejects = _filled(payloads)
+def whole_payloads(payloads: Payloads, blanks: bytes = BLANKS) -> tuple[Events, list[Reject]]:
+    """Takes each payload as one event; a tombstone or a payload of nothing but blanks is a reject."""
+    rows, rejects = _filled(payloads, blanks)
     return Events(payloads.data, payloads.starts[rows], payloads.ends[rows], rows, None), rejects
 
 
 def lines_of(payloads: Payloads) -> tuple[Events, list[Reject]]:
     """Takes each line that is not blank as one event; a payload without any is a reject."""
-    rows, rejects = _filled(payloads)
+    rows, rejects = _filled(payloads, BLANKS)
     if not len(rows):
         return Events(payloads.data, rows, rows, rows, rows), rejects
     starts, ends = payloads.starts[rows], payloads.ends[rows]
@@ -92,7 +95,7 @@ def lines_of(payloads: Payloads) -> tuple[Events, list[Reject]]:
         line_ends = np.minimum(line_ends, ends[owner])
         filled = line_ends > line_starts
         for line in np.flatnonzero(filled & (buffer[np.minimum(line_starts, last - 1)] <= _SPACE)).tolist():
-            filled[line] = not payloads.data[line_starts[line] : line_ends[line]].isspace()
+            filled[line] = bool(payloads.data[line_starts[line] : line_ends[line]].strip(BLANKS))
         starts, ends, owner = line_starts[filled], line_ends[filled], owner[filled]
     else:
         owner = np.arange(len(rows))
@@ -102,7 +105,7 @@ def lines_of(payloads: Payloads) -> tuple[Events, list[Reject]]:
     return Events(payloads.data, starts, ends, rows[owner], index), rejects
 
 
-def _filled(payloads: Payloads) -> tuple[np.ndarray, list[Reject]]:
+def _filled(payloads: Payloads, blanks: bytes) -> tuple[np.ndarray, list[Reject]]:
     """Returns the numbers of the payloads that are not blank, and the rejects of those that are."""
     starts, ends = payloads.starts, payloads.ends
     filled = ends > starts
@@ -110,7 +113,7 @@ def _filled(payloads: Payloads) -> tuple[np.ndarray, list[Reject]]:
     if len(buffer):
         suspects = filled & (buffer[np.clip(starts, 0, len(buffer) - 1)] <= _SPACE)
         for row in np.flatnonzero(suspects).tolist():
-            filled[row] = not payloads.data[starts[row] : ends[row]].isspace()
+            filled[row] = bool(payloads.data[starts[row] : ends[row]].strip(blanks))
     rejects = []
     for row in np.flatnonzero(~filled).tolist():
         blank = "the payload is null (a tombstone)" if starts[row] < 0 else "the payload is blank"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
@@ -14,6 +16,9 @@ _ALLOWED = (
 )
 
 
+csv.field_size_limit(2**31 - 1)  # records are limited where they are cut; the module's limit is 128 KiB
+
+
 class CsvFormat(BaseModel):
     """CSV: one record a payload.
 
@@ -22,7 +27,8 @@ class CsvFormat(BaseModel):
         header: whether the first record of each file names the columns. The reader of the file takes that
             line away and gives its names with `with_columns`. Default: true when `columns` is left out.
         delimiter: one ASCII character between two fields.
-        quote: one ASCII character around a field that holds delimiters, newlines or quotes (doubled).
+        quote: one ASCII character around a field that holds delimiters, newlines or quotes (doubled); None
+            for files without quoted fields, where a quote is a character as any other.
         null_values: texts of a field that mean null, compared exactly.
     """
 
@@ -32,13 +38,13 @@ class CsvFormat(BaseModel):
     columns: tuple[str, ...] | None = Field(default=None, min_length=1)
     header: bool | None = None
     delimiter: str = ","
-    quote: str = '"'
+    quote: str | None = '"'
     null_values: tuple[str, ...] = ("",)
 
     @field_validator("delimiter", "quote")
     @classmethod
-    def _one_ascii_character(cls, value: str) -> str:
-        if len(value) != 1 or not value.isascii() or value in "\r\n\0":
+    def _one_ascii_character(cls, value: str | None) -> str | None:
+        if value is not None and (len(value) != 1 or not value.isascii() or value in "\r\n\0"):
             raise ValueError(f"expected one ASCII character that ends no line, got {value!r}")
         return value
 
@@ -89,6 +95,17 @@ FormatSpec = Annotated[
 """The pydantic type of the pipeline file's `format` key; `csv` alone is CSV with a header line."""
 
 
+def csv_reader(text: str, spec: CsvFormat) -> Iterator[list[str]]:
+    """Returns a reader of the records in a text.
+
+    Raises:
+        csv.Error: from the reader, where a record is no CSV.
+    """
+    lines = io.StringIO(text, newline="") if "\n" in text or "\r" in text else (text,)
+    quoting = csv.QUOTE_NONE if spec.quote is None else csv.QUOTE_MINIMAL
+    return csv.reader(lines, delimiter=spec.delimiter, quotechar=spec.quote, quoting=quoting, strict=True)
+
+
 def header_columns(line: bytes, spec: CsvFormat) -> list[str]:
     """Reads the names in the header line of a CSV file.
 
@@ -104,7 +121,7 @@ def header_columns(line: bytes, spec: CsvFormat) -> list[str]:
     """
     text = line.decode("utf-8-sig")
     try:
-        names = next(csv.reader((text,), delimiter=spec.delimiter, quotechar=spec.quote, strict=True), [])
+        names = next(csv_reader(text, spec), [])
     except csv.Error as error:
         raise ValueError(f"header: expected a line of CSV, got {text[:40]!r} ({error})") from None
     return [name.strip() for name in names]

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from operators.parsing.formats import Format
+from operators.parsing.record_ends import record_ends
+
 MARGIN = b"\n" * 72
 """What the constructors put before and after the payloads, so that wide reads stay inside the buffer."""
 
-_NEWLINE = 10
 _CARRIAGE_RETURN = 13
 
 
@@ -19,7 +21,7 @@ class Payloads:
     """Payloads that lie one after another in one buffer.
 
     Payload `i` is `data[starts[i]:ends[i]]`. Payloads are in the order of the buffer, never overlap, and
-    at least one newline lies between two of them. A tombstone (a null payload) has start and end -1 and
+    at least one line end lies between two of them. A tombstone (a null payload) has start and end -1 and
     takes no room in the buffer. Buffers built here begin and end with `MARGIN`; one without it is read just
     as well, only its outermost payloads more slowly.
 
@@ -28,12 +30,14 @@ class Payloads:
         starts: (n,) int64, where each payload begins in bytes, or -1.
         ends: (n,) int64, where each payload ends (exclusive) in bytes, or -1.
         lines: (n,) int64, the 0-based line of the chunk on which each payload begins, or None for messages.
+        line_counts: (n,) int64, over how many lines each payload goes; None where each is on one.
     """
 
     data: bytes
     starts: np.ndarray
     ends: np.ndarray
     lines: np.ndarray | None = None
+    line_counts: np.ndarray | None = None
 
     @classmethod
     def from_messages(cls, messages: Sequence[bytes | None]) -> Payloads:
@@ -58,43 +62,34 @@ class Payloads:
         return cls(data, all_starts, all_ends)
 
     @classmethod
-    def from_lines(cls, data: bytes, quote: bytes | None = None) -> Payloads:
-        r"""Splits a chunk of a file into records at its newlines.
+    def from_lines(cls, data: bytes, format_: Format = "json") -> Payloads:
+        r"""Splits a chunk of a file into records.
 
         A `\r` before the newline belongs to the line's end. Blank lines are no records, but are counted
         in `lines`. The last record needs no newline.
 
         Args:
             data: whole records; a record must not go on in the next chunk.
-            quote: one byte, such as `b'"'`: a newline after an odd number of quotes is part of a field,
-                so a record may span lines. None: every newline ends a record.
+            format_: how records are told apart: a line each, in CSV several where a quoted field goes over
+                them.
 
         Returns:
-            One payload a record, with `lines`.
-
-        Raises:
-            ValueError: quote is not one byte.
+            One payload a record, with `lines`, and with `line_counts` where one goes over several.
         """
-        if quote is not None and len(quote) != 1:
-            raise ValueError(f"quote: expected one byte, got {len(quote)}")
-        buffer = np.frombuffer(data, np.uint8)
-        breaks = np.flatnonzero(buffer == _NEWLINE)
-        line_numbers: np.ndarray | None = None
-        if quote is not None and quote in data:
-            quotes = np.flatnonzero(buffer == quote[0])
-            outside = np.searchsorted(quotes, breaks) % 2 == 0
-            line_numbers = np.append(0, np.flatnonzero(outside) + 1)
-            breaks = breaks[outside]
-        starts = np.append(0, breaks + 1)
-        ends = np.append(breaks, len(data))
-        if line_numbers is None:
-            line_numbers = np.arange(len(starts))
+        found = record_ends(data, format_)
+        starts, ends = np.append(0, found.at + 1), np.append(found.at, len(data))
+        lines, counts = np.append(0, found.line + 1), None
+        if len(found.line) < found.lines:
+            counts = np.append(found.line, found.lines) - lines + 1
         if b"\r" in data:
+            buffer = np.frombuffer(data, np.uint8)
             ends = ends - ((ends > starts) & (buffer[np.maximum(ends - 1, 0)] == _CARRIAGE_RETURN))
         filled = ends > starts
         if not filled.all():
-            starts, ends, line_numbers = starts[filled], ends[filled], line_numbers[filled]
-        return cls(b"".join((MARGIN, data, MARGIN)), starts + len(MARGIN), ends + len(MARGIN), line_numbers)
+            starts, ends, lines = starts[filled], ends[filled], lines[filled]
+            counts = None if counts is None else counts[filled]
+        data = b"".join((MARGIN, data, MARGIN))
+        return cls(data, starts + len(MARGIN), ends + len(MARGIN), lines, counts)
 
     def __len__(self) -> int:
         """The number of payloads, tombstones included."""

@@ -268,7 +268,7 @@ def test_lines_are_those_of_a_plain_scan(text: str) -> None:
 def test_csv_reads_what_the_csv_module_wrote(rows: list[tuple[str, int, float]]) -> None:
     out = io.StringIO(newline="")
     csv.writer(out, lineterminator="\n").writerows(rows)
-    payloads = Payloads.from_lines(out.getvalue().encode(), quote=b'"')
+    payloads = Payloads.from_lines(out.getvalue().encode(), CsvFormat())
     fields = {"text": ("text", "string"), "n": ("n", "long"), "x": ("x", "double")}
     parsed = make_parser(CsvFormat(columns=("text", "n", "x")), fields).parse(payloads)
     assert not parsed.rejects

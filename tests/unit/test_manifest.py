@@ -156,4 +156,4 @@ def test_a_reader_with_a_chunk_number_beyond_the_last_reads_nothing(tmp_path: Pa
 
     (tmp_path / "e.json").touch()
     cut(str(tmp_path / "e.json"), "json", 100).write(tmp_path / "source.json")
-    assert list(FileReader(str(tmp_path / "source.json"), None).read(pd.Series([0]))) == []
+    assert list(FileReader(str(tmp_path / "source.json"), "json").read(pd.Series([0]))) == []

@@ -8,7 +8,8 @@ from pathlib import Path
 from rich.console import Console
 
 from flink_job.commands.cluster_run import ClusterRun
-from flink_job.commands.outcome import show_cluster_run
+from flink_job.commands.outcome import show, show_cluster_run
+from flink_job.commands.run import Outcome
 from flink_job.pipeline.reading import load_pipeline
 
 FRAUD = Path(__file__).resolve().parents[2] / "pipelines" / "fraud_kafka.yaml"
@@ -37,3 +38,11 @@ def test_a_run_that_was_left_alone_has_no_numbers() -> None:
 
     assert lines[0] == "fraud_kafka is running"
     assert lines[-1] == "it runs on: http://localhost:8082/#/job/running/ab/overview"
+
+
+def test_rejects_of_several_lines_are_told_with_their_lines() -> None:
+    for lines, told in ((990, "2) on 990 lines, 0 late"), (2, "2 rejects (malformed_csv 2), 0 late")):
+        screen = Console(file=io.StringIO(), width=300)
+        outcome = Outcome(True, 1.0, 10, {"malformed_csv": 2}, 0, 5, rejected_lines=lines)
+        show(outcome, load_pipeline(FRAUD), Path("fraud.yaml"), screen)
+        assert told in screen.file.getvalue()

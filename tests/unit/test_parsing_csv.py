@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from typing import Any
 
 import pytest
@@ -81,6 +83,32 @@ def test_delimiter_and_quote_can_be_chosen() -> None:
     assert parse(b"'a\tb'\t1\t2\t0", delimiter="\t", quote="'").frame.rows() == [(2.0, "a\tb", 1, False)]
 
 
+def test_messages_are_split_into_lines_only_where_csv_splits_them() -> None:
+    message = b'two,1,2,"1"\r\n'
+    texts = [
+        message.replace(b"two", f"a{character}b".encode()) for character in "\u2028\u2029\x85\x0b\x0c\x1c\x1e"
+    ]
+    assert parse(*texts).frame["id"].to_list() == [
+        next(csv.reader(io.StringIO(text.decode(), newline="")))[0] for text in texts
+    ]
+    assert parse(b"\x0c,1,2,1", b'20" x,1,2,1', b'"in\rside",1,2,1').frame["id"].to_list() == [
+        "\x0c", '20" x', "in\rside",
+    ]  # fmt: skip
+
+
+def test_without_a_quote_nothing_is_quoted() -> None:
+    assert parse(b'"a,1,2,1', b'b"",1,2,1', '"é",1,2,1'.encode(), quote=None).frame["id"].to_list() == [
+        '"a', 'b""', '"é"',
+    ]  # fmt: skip
+    spec = CsvFormat(quote=None)
+    assert (
+        header_columns(b'a,"b', spec) == ["a", '"b']
+        and not make_parser(spec.with_columns(["a", "b"]), {"a": ("a", "string")})
+        .parse(Payloads.from_messages([b'"x,1']))
+        .rejects
+    )
+
+
 def test_a_header_line_gives_the_columns() -> None:
     spec = CsvFormat(delimiter=";")
     assert spec.has_header
@@ -105,6 +133,7 @@ def test_fields_must_be_columns_and_columns_must_be_known() -> None:
         ({"type": "json"}, "json"),
         ("csv", CsvFormat()),
         ({"type": "csv", "columns": ["a"], "delimiter": "\t"}, CsvFormat(columns=("a",), delimiter="\t")),
+        ({"type": "csv", "quote": None}, CsvFormat(quote=None)),
     ],
 )
 def test_formats_are_read_from_names_and_mappings(given: Any, expected: Any) -> None:
@@ -122,6 +151,7 @@ def test_formats_are_read_from_names_and_mappings(given: Any, expected: Any) -> 
         ({"type": "csv", "header": False}, "expected a list of names, since header is false"),
         ({"type": "csv", "delimiter": ",,"}, "expected one ASCII character"),
         ({"type": "csv", "delimiter": '"'}, "expected two different characters"),
+        ({"type": "csv", "quote": ""}, "expected one ASCII character"),
         (5, "format"),
     ],
 )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-
+from operators.parsing import CsvFormat
 from operators.parsing.payloads import Payloads
 
 
@@ -31,15 +30,12 @@ def test_lines_lose_their_ends_and_blank_ones_count_but_are_no_records() -> None
 
 
 def test_a_newline_inside_quotes_ends_no_record() -> None:
-    payloads = Payloads.from_lines(b'a,"b\nc"\n\nd,"e ""f""\n\n"\ng\n', quote=b'"')
+    payloads = Payloads.from_lines(b'a,"b\nc"\n\nd,"e ""f""\n\n"\ng\n', CsvFormat())
     assert contents(payloads) == [b'a,"b\nc"', b'd,"e ""f""\n\n"', b"g"]
     assert payloads.lines.tolist() == [0, 3, 6]
 
 
-def test_an_open_quote_takes_the_rest_of_the_chunk() -> None:
-    assert contents(Payloads.from_lines(b'a\n"b\nc\n', quote=b'"')) == [b"a", b'"b\nc\n']
-
-
-def test_a_quote_of_two_bytes_is_refused() -> None:
-    with pytest.raises(ValueError, match="quote: expected one byte, got 2"):
-        Payloads.from_lines(b"a", quote=b"''")
+def test_a_quote_that_is_never_closed_takes_its_own_line_alone() -> None:
+    payloads = Payloads.from_lines(b'a\n"b\n"c\nd"\n"e"f\ng', CsvFormat())
+    assert contents(payloads) == [b"a", b'"b', b'"c\nd"', b'"e"f', b"g"]
+    assert payloads.lines.tolist() == [0, 1, 2, 4, 5] and payloads.line_counts.tolist() == [1, 1, 2, 1, 1]

@@ -1,0 +1,81 @@
+"""Reads files piece by piece, each of whole records, whatever the size of the pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+
+from operators.parsing.formats import Format
+from operators.parsing.record_ends import record_ends
+
+MAX_RECORD_BYTES = 64 * 1024 * 1024
+
+
+class RecordTooLong(ValueError):
+    """A record that does not fit in memory; says on which line it begins."""
+
+
+class Piece(NamedTuple):
+    """Whole records of a file.
+
+    Attributes:
+        data: their bytes.
+        lines: how many lines end in them.
+    """
+
+    data: bytes
+    lines: int
+
+
+def whole_records(file: BinaryIO, format_: Format, piece_bytes: int, first_line: int = 1) -> Iterator[Piece]:
+    """Reads a file from where it stands.
+
+    Args:
+        file: stands where a record begins.
+        format_: how records are told apart.
+        piece_bytes: how many bytes a piece has at most, unless one record is longer.
+        first_line: the number of the line that comes next, for messages.
+
+    Raises:
+        RecordTooLong: a record has more than `MAX_RECORD_BYTES`.
+    """
+    rest = b""
+    while True:
+        # At least as much as waits, so that what waits for its end is looked through a few times only.
+        block = file.read(max(piece_bytes - len(rest), len(rest)))
+        data = rest + block
+        start = 0
+        for end, lines in _cuts(data, format_, piece_bytes, last=not block):
+            yield Piece(data[start:end], lines)
+            start, first_line = end, first_line + lines
+        if not block:
+            return
+        rest = data[start:]
+        if len(rest) > MAX_RECORD_BYTES:
+            raise RecordTooLong(
+                f"line {first_line}: expected records of at most {MAX_RECORD_BYTES} bytes, got a longer one"
+            )
+
+
+def first_record(file: BinaryIO, format_: Format) -> Piece:
+    """Reads the first record, its line end included, and leaves the file anywhere; empty in an empty file.
+
+    Raises:
+        RecordTooLong: it has more than `MAX_RECORD_BYTES`.
+    """
+    return next(whole_records(file, format_, 1), Piece(b"", 0))
+
+
+def _cuts(data: bytes, format_: Format, piece_bytes: int, last: bool) -> Iterator[tuple[int, int]]:
+    """Yields where each piece ends, and how many lines end in it."""
+    ends = record_ends(data, format_, last)
+    behind, line = ends.at + 1, ends.line + 1
+    if last and len(data) > (behind[-1] if len(behind) else 0):
+        behind, line = np.append(behind, len(data)), np.append(line, ends.lines)
+    start = lines = done = 0
+    while done < len(behind):
+        done = max(int(np.searchsorted(behind, start + piece_bytes, "right")), done + 1)
+        yield int(behind[done - 1]), int(line[done - 1]) - lines
+        start, lines = int(behind[done - 1]), int(line[done - 1])
