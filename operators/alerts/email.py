@@ -19,6 +19,7 @@ from operators.alerts.alert_spec import EmailSpec
 from operators.alerts.channel import Clock, Message, Outcome
 from operators.alerts.exchange import Exchange
 from operators.alerts.told import Told, written_time, written_value
+from operators.plain_text import in_lines, in_one_line
 
 _PORTS = {"none": 25, "starttls": 587, "tls": 465}
 _NAMED = 3
@@ -152,8 +153,10 @@ def _paragraph(told: Told) -> str:
     if told.status == "suppressed":
         between = f"between {written_time(told.from_ms)} and {written_time(told.to_ms)}"
         return f"{told.rule}: {told.suppressed} more alerts {between} were not sent."
-    lines = [f"{told.rule} ({told.severity}) {told.status}: {told.text or ''}".rstrip(": ")]
-    lines += [f"  {name}: {written_value(value)}" for name, value in (told.key | told.values).items()]
+    lines = [in_lines(f"{told.rule} ({told.severity}) {told.status}: {told.text or ''}".rstrip(": "))]
+    lines += [
+        in_one_line(f"  {name}: {written_value(value)}") for name, value in (told.key | told.values).items()
+    ]
     if told.event_time_ms is not None:
         lines.append(f"  event time: {written_time(told.event_time_ms)}")
     return "\n".join([*lines, f"  raised: {written_time(told.raised_ms)}", f"  alert: {told.id}"])
