@@ -15,6 +15,7 @@ from rich.console import Console
 
 from flink_job.kafka_clients.problem import KafkaProblem
 from flink_job.machine.environment import EnvironmentProblem
+from flink_job.machine.private_folder import private_folder
 from flink_job.pipeline.reading import PipelineProblem, load_pipeline
 from flink_job.pipeline.spec import Pipeline
 from flink_job.screen import Screen
@@ -370,7 +371,8 @@ def _run_on_cluster(
     from flink_job.commands.outcome import show_cluster_run
 
     try:
-        ran = run_on_cluster(pipeline, path, overrides, cluster, detach, go_on, _screen(as_json))
+        with private_folder(pipeline.run_folder()):
+            ran = run_on_cluster(pipeline, path, overrides, cluster, detach, go_on, _screen(as_json))
     except JobFailed as problem:
         _end_failed(pipeline, problem.reason, problem.log)
     if as_json:

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flink_job.machine.environment import EnvironmentProblem
+from flink_job.machine.private_folder import private_folder
 from flink_job.screen import Screen
 from flink_job.standalone.broker import Broker
 from flink_job.standalone.cluster import FlinkCluster
@@ -55,7 +56,11 @@ def up(folder: Path, port: int, broker_port: int, task_managers: int, slots: int
     broker = Broker(folder / _BROKER, broker_port)
     cluster = FlinkCluster(folder / _FLINK, port, task_managers, slots, prometheus=prometheus)
     try:
-        with screen.status("starting the broker") as status:
+        with (
+            private_folder(folder / _BROKER),
+            private_folder(folder / _FLINK),
+            screen.status("starting the broker") as status,
+        ):
             broker.start()
             status.update("starting Flink")
             cluster.start()
