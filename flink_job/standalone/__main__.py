@@ -47,7 +47,7 @@ def main() -> None:
     "--prometheus/--no-prometheus",
     default=False,
     show_default=True,
-    help="Serve metrics, on all interfaces: Flink's reporter cannot keep to localhost as all else does.",
+    help="Serve metrics, on all interfaces: Flink's reporter cannot keep to localhost.",
 )
 def up(folder: Path, port: int, broker_port: int, task_managers: int, slots: int, prometheus: bool) -> None:
     """Start what does not run yet. The broker goes on with the data of its folder."""
