@@ -3,6 +3,8 @@
 # FLINK_PROPERTIES holds settings that take the place of those in config.yaml: one `key: value` a line, and no
 # space within a value, at which Flink's scripts would cut it off.
 set -euo pipefail
+# Checkpoints and results hold values of events.
+umask 077
 
 settings=()
 while IFS= read -r line; do

@@ -15,9 +15,12 @@ from rich.console import Console
 
 from flink_job.kafka_clients.problem import KafkaProblem
 from flink_job.machine.environment import EnvironmentProblem
+from flink_job.machine.private_folder import private_folder
 from flink_job.pipeline.reading import PipelineProblem, load_pipeline
 from flink_job.pipeline.spec import Pipeline
+from flink_job.screen import Screen
 from flink_job.sources.source import SourceProblem
+from operators.plain_text import in_lines, in_one_line
 
 DEMO_PIPELINE = Path(__file__).resolve().parent.parent / "pipelines" / "demo.yaml"
 DEMO_ITEMS = DEMO_PIPELINE.with_name("shop_items.jsonl")
@@ -43,18 +46,18 @@ def _told_plainly(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(*args, **options)
         except (PipelineProblem, SourceProblem) as problem:
-            click.echo(str(problem), err=True)
+            _tell(str(problem))
             sys.exit(_WRONG)
         except KafkaProblem as problem:
-            click.echo(str(problem), err=True)
+            _tell(str(problem))
             sys.exit(_FAILED)
         except EnvironmentProblem as problem:
-            click.echo(f"{problem.message}\n{problem.remedy}", err=True)
+            _tell(f"{problem.message}\n{problem.remedy}")
             sys.exit(_FAILED)
         except OSError as problem:
             if problem.filename is None:
                 raise
-            click.echo(f"{problem.filename}: {problem.strerror}", err=True)
+            _tell(f"{problem.filename}: {problem.strerror}")
             sys.exit(_FAILED)
 
     return wrapper
@@ -155,7 +158,8 @@ def check(
     answer: dict[str, Any] = {"pipeline": pipeline.name, "columns": columns, "metrics": metrics}
     if sample is None and not as_json:
         asked = f", metrics {', '.join(metrics)}" if metrics else ""
-        click.echo(f"{pipeline_path}: {pipeline.name} is right: {len(columns)} columns{asked}")
+        told = f"{pipeline_path}: {pipeline.name} is right: {len(columns)} columns{asked}"
+        click.echo(in_one_line(told))
     if sample is not None:
         from flink_job.commands.sample import take_sample
 
@@ -305,10 +309,15 @@ def _of_option(error: Mapping[str, Any]) -> str:
     return f"--{told}".replace("_", "-")
 
 
-def _screen(stderr: bool = False) -> Console:
+def _screen(stderr: bool = False) -> Screen:
     """Return standard output (or error) for people: as wide as the terminal, or 120 columns in a file."""
-    screen = Console(stderr=stderr)
-    return screen if screen.is_terminal else Console(stderr=stderr, width=_WIDTH)
+    screen = Screen(stderr=stderr)
+    return screen if screen.is_terminal else Screen(stderr=stderr, width=_WIDTH)
+
+
+def _tell(message: str) -> None:
+    """Say what is wrong on standard error."""
+    click.echo(in_lines(message), err=True)
 
 
 def _run(
@@ -337,7 +346,7 @@ def _run(
 
 def _end_failed(pipeline: Pipeline, reason: str, log: Path) -> NoReturn:
     """End the process as that of a job that failed."""
-    click.echo(f"{pipeline.name} failed: {reason}\nthe whole story: {log}", err=True)
+    _tell(f"{pipeline.name} failed: {reason}\nthe whole story: {log}")
     sys.exit(_FAILED)
 
 
@@ -362,7 +371,8 @@ def _run_on_cluster(
     from flink_job.commands.outcome import show_cluster_run
 
     try:
-        ran = run_on_cluster(pipeline, path, overrides, cluster, detach, go_on, _screen(as_json))
+        with private_folder(pipeline.run_folder()):
+            ran = run_on_cluster(pipeline, path, overrides, cluster, detach, go_on, _screen(as_json))
     except JobFailed as problem:
         _end_failed(pipeline, problem.reason, problem.log)
     if as_json:

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import click
 from py4j.java_gateway import JavaObject
-from rich.console import Console
 
 from flink_job.kafka_clients.problem import KafkaProblem
 from flink_job.pipeline.reading import PipelineProblem, load_pipeline
+from flink_job.screen import Screen
 from flink_job.settings import CHECKPOINT_FOLDER, job_settings
 from flink_job.sinks.opening import open_sinks
 from flink_job.sources.opening import open_source
 from flink_job.sources.source import SourceProblem
+from operators.plain_text import in_lines
 
 _RESTORED_FROM, _TARGET = "execution.state-recovery.path", "execution.target"
 
@@ -27,11 +28,11 @@ def main(path: Path, overrides: tuple[str, ...]) -> None:
     """Build the job of a pipeline file and hand it to the cluster."""
     try:
         pipeline = load_pipeline(path, overrides)
-        console = Console(stderr=True)
+        console = Screen(stderr=True)
         source = open_source(pipeline, False, console)
         sinks = open_sinks(pipeline, False, console)
     except (PipelineProblem, SourceProblem, KafkaProblem) as problem:
-        click.echo(str(problem), err=True)
+        click.echo(in_lines(str(problem)), err=True)
         sys.exit(1)
 
     from pyflink.common import Configuration

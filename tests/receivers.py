@@ -1,4 +1,5 @@
-"""Real receivers of alerts, processes of their own: an HTTP and a mail server that fail when told to.
+"""Real receivers of alerts, processes of their own: an HTTP and a mail server that fail when told to, and one
+that goes on and on.
 
 Run as a program it is one of them; each writes what it gets to a file, a JSON object a line, before it
 answers. How it behaves is a word in another file, which is read anew each time.
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
 import ssl
 import subprocess
 import sys
@@ -17,6 +19,7 @@ from collections.abc import Iterator
 from email import message_from_bytes, policy
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import BaseRequestHandler, ThreadingTCPServer
 from typing import Any
 
 from waiting import wait_for
@@ -28,7 +31,7 @@ class Receiver:
     """A receiver in a process of its own.
 
     Args:
-        kind: `http` or `smtp`.
+        kind: `http`, `smtp` or `endless`.
         folder: what it writes and reads.
         options: what else it is told.
     """
@@ -43,7 +46,10 @@ class Receiver:
         self.port = int(self._port.read_text())
 
     def behave(self, mood: str) -> None:
-        """Say how it is to behave from now on: `ok`, `hang`, `lose`, or a status; `429 2` with a wait."""
+        """Say how it is to behave from now on: `ok`, `hang`, `lose`, or a status; `429 2` with a wait.
+
+        The endless one: `ok` (HTTP), or a key of `_ENDLESS`.
+        """
         new = self._mood.with_suffix(".new")
         new.write_text(mood)
         new.replace(self._mood)
@@ -185,9 +191,58 @@ def _serve_mail(log: _Log, security: str, pem: str | None) -> None:
     asyncio.run(run())
 
 
+_ENDLESS: dict[str, tuple[bytes, bytes, float]] = {
+    "silent": (b"", b"", 0.05),
+    "header": (b"HTTP/1.1 200 OK\r\nX-Slow: ", b"x", 0.05),
+    "interim": (b"", b"HTTP/1.1 100 Continue\r\n\r\n", 0.05),
+    "body": (b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", b"x", 0.05),
+    # The beginning of a TLS record of 16 KB that is a handshake.
+    "handshake": (b"\x16\x03\x03\x3f\xff\x02\x00\x3f\xfb", b"\x03", 0.05),
+    "greeting": (b"220-", b"x", 0.05),
+    "greetings": (b"", b"220-slow\r\n", 0.05),
+    "flood": (b"", b"220-" + b"x" * 1000 + b"\r\n", 0.0),
+}
+"""What is said first, what is said again and again, and how long the pause before each of these is."""
+
+
+def _serve_endless(log: _Log) -> None:
+    """Read nothing, and say what `_ENDLESS` says for half a minute."""
+
+    class Handler(BaseRequestHandler):
+        def handle(self) -> None:
+            mood = log.mood()
+            log.note({"mood": mood})
+            if mood == "ok":
+                self.request.recv(1_000_000)
+                self.request.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+                return
+            first, again, pause_s = _ENDLESS[mood]
+            until_s = time.monotonic() + _HANG_S
+            with contextlib.suppress(OSError):
+                self.request.sendall(first)
+                while time.monotonic() < until_s:
+                    time.sleep(pause_s)
+                    self.request.sendall(again)
+
+    class Server(ThreadingTCPServer):
+        daemon_threads = True
+        request_queue_size = 50
+
+        def server_bind(self) -> None:
+            # A small buffer, so that who sends much to one that does not read notices.
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            super().server_bind()
+
+    server = Server(("127.0.0.1", 0), Handler)
+    log.listens(server.server_address[1])
+    server.serve_forever()
+
+
 if __name__ == "__main__":
     what, where, *rest = sys.argv[1:]
     if what == "http":
         _serve_http(_Log(what, Path(where)), *(rest or [None]))
+    elif what == "endless":
+        _serve_endless(_Log(what, Path(where)))
     else:
         _serve_mail(_Log(what, Path(where)), rest[0], rest[1] if len(rest) > 1 else None)

@@ -8,6 +8,7 @@ from pathlib import Path
 from flink_job.cluster.rest import Failure, FlinkRest
 from flink_job.sources.source import SourceProblem
 from operators.first_seen.history import HistoryProblem
+from operators.plain_text import in_one_line
 from operators.similar.item_lines import ItemsProblem
 
 _TRACEBACK = "Traceback (most recent call last):"
@@ -37,8 +38,8 @@ class JobFailed(Exception):
     """
 
     def __init__(self, reason: str, log: Path) -> None:
-        super().__init__(reason)
-        self.reason, self.log = reason, log
+        self.reason, self.log = in_one_line(reason), log
+        super().__init__(self.reason)
 
 
 def trouble_of(rest: FlinkRest, job: str, log: Path) -> Failure | None:

@@ -15,6 +15,7 @@ from flink_job.connector import connector_jar
 from flink_job.machine.environment import export_java
 from flink_job.machine.flink import flink_home
 from flink_job.pipeline.spec import Pipeline
+from operators.plain_text import in_lines
 
 _MODULE = "flink_job.main"
 _JOB_ID = re.compile(r"Job has been submitted with JobID ([0-9a-f]{32})")
@@ -65,7 +66,7 @@ def submit(
         )
     except subprocess.TimeoutExpired:
         raise JobFailed(f"{cluster} did not take the job within {_TIMEOUT_S} s", log) from None
-    log.write_text(f"{ran.stdout}\n{ran.stderr}", encoding="utf-8")
+    log.write_text(in_lines(f"{ran.stdout}\n{ran.stderr}"), encoding="utf-8")
     submitted = _JOB_ID.search(ran.stdout)
     if submitted is None:
         raise JobFailed(reason_of(f"{ran.stderr}\n{ran.stdout}"), log)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from flink_job.cluster.failures import JobFailed, reason_of, trouble_of
 from flink_job.cluster.rest import Failure, FlinkRest, FlinkUnreachable
+from flink_job.machine.private_folder import write_whole
 from flink_job.pipeline.reading import PipelineProblem
 from flink_job.pipeline.spec import Pipeline
 
@@ -54,7 +55,7 @@ class _Submitted:
 
 def note_submitted(pipeline: Pipeline, cluster: str, job: str) -> None:
     """Remember which job of which cluster runs a pipeline."""
-    _note(pipeline).write_text(json.dumps(asdict(_Submitted(cluster, job))))
+    write_whole(_note(pipeline), json.dumps(asdict(_Submitted(cluster, job))).encode())
 
 
 def latest_of_cluster(pipeline: Pipeline) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 from rich.table import Table
+from rich.text import Text
 
 from flink_job.commands.examination import jars, machine
 from flink_job.commands.examination.cluster import check_cluster
@@ -60,9 +61,8 @@ def render(findings: Sequence[Finding]) -> Table:
     table = Table("", "checked", "found", box=None, pad_edge=False)
     for finding in findings:
         colour = _COLOURS[finding.status]
-        # Text of ours and of the system alike may hold brackets, which rich would read as markup.
         found = finding.detail if not finding.remedy else f"{finding.detail}\n-> {finding.remedy}"
-        table.add_row(f"[{colour}]{finding.status}[/]", finding.name, found.replace("[", r"\["))
+        table.add_row(f"[{colour}]{finding.status}[/]", finding.name, Text(found))
     return table
 
 

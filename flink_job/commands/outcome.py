@@ -38,17 +38,17 @@ def show(outcome: Outcome, pipeline: Pipeline, path: Path, console: Console) -> 
         f"{rejected:,} rejects{f' ({reasons})' if reasons else ''}{lines}, {outcome.late:,} late"
     )
     for output, folder in outcome.folders.items():
-        console.print(f"  {output}: {folder}", soft_wrap=True)
+        _say(console, f"  {output}: {folder}")
     for output, topic in outcome.topics.items():
-        console.print(f"  {output}: topic {topic}", soft_wrap=True)
+        _say(console, f"  {output}: topic {topic}")
     if not outcome.finished and outcome.savepoint is None:
-        console.print(
-            f"go on from the last checkpoint, if there is one: sketchstream run {path} --from latest"
+        _say(
+            console, f"go on from the last checkpoint, if there is one: sketchstream run {path} --from latest"
         )
     if outcome.savepoint is not None:
-        console.print(
+        _say(
+            console,
             f"savepoint: {outcome.savepoint}\ngo on with: sketchstream run {path} --from latest",
-            soft_wrap=True,
         )
 
 
@@ -67,16 +67,21 @@ def show_cluster_run(ran: ClusterRun, pipeline: Pipeline, path: Path, console: C
     for output in pipeline.outputs():
         sink = getattr(pipeline.sinks, output)
         if isinstance(sink, KafkaSinkSpec):
-            console.print(f"  {output}: topic {sink.topic}", soft_wrap=True)
+            _say(console, f"  {output}: topic {sink.topic}")
         else:
             where = f"folder {sink.path}" if isinstance(sink, FileSinkSpec) else "output of the TaskManagers"
-            console.print(f"  {output}: {where}", soft_wrap=True)
+            _say(console, f"  {output}: {where}")
     if ran.savepoint is not None:
         cluster = ran.web_ui.removeprefix("http://")
-        console.print(
+        _say(
+            console,
             f"savepoint: {ran.savepoint}\n"
             f"go on with: sketchstream run {path} --cluster {cluster} --from latest",
-            soft_wrap=True,
         )
     elif not ran.counted:
         console.print(f"it runs on: {ran.web_ui}/#/job/running/{ran.job}/overview", soft_wrap=True)
+
+
+def _say(console: Console, text: str) -> None:
+    """Print lines with names of files and topics, in which nothing is read as markup."""
+    console.print(text, soft_wrap=True, markup=False, emoji=False)

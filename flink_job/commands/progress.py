@@ -15,6 +15,7 @@ from rich.text import Text
 from flink_job.cluster.embedded_job import EmbeddedJob
 from flink_job.cluster.failures import reason_of
 from flink_job.cluster.rest import ENDED, Failure, FlinkGone, FlinkUnreachable
+from operators.plain_text import in_one_line
 
 COUNTERS = ("events", "rejected", "late", "results", "open_windows", "watermark_s")
 _EVERY_S = 0.5
@@ -92,6 +93,6 @@ def follow(job: EmbeddedJob, console: Console, stopped: Callable[[], bool]) -> P
                 shown = time.monotonic()
             if progress.trouble not in (None, told):
                 told = progress.trouble
-                console.print(Text(f"restarts after: {reason_of(told.trace)}"), soft_wrap=True)
+                console.print(Text(in_one_line(f"restarts after: {reason_of(told.trace)}")), soft_wrap=True)
             time.sleep(_EVERY_S)
     return progress

@@ -9,10 +9,11 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from operators.durations import format_duration
+from operators.plain_text import in_one_line
 
 ROWS_SHOWN = 20
 
@@ -46,25 +47,30 @@ def result_tables(results: list[dict[str, Any]], rows: int = ROWS_SHOWN) -> Iter
         keys = list(own[0]["key"])
         for name in ("window", *keys, "events", "answer", "bounds", "conf.", "rev."):
             justify = "right" if name in ("events", "answer", "bounds") else "left"
-            table.add_column(name, justify=justify, no_wrap=name == "window")
+            table.add_column(plain(name), justify=justify, no_wrap=name == "window")
         for result in own[-rows:]:
             for number, (answer, bounds) in enumerate(_answers(result)):
                 if number:
-                    table.add_row(*[""] * (len(keys) + 2), answer, bounds, "", "")
+                    table.add_row(*[""] * (len(keys) + 2), plain(answer), plain(bounds), "", "")
                     continue
                 revision = str(result["revision"]) + ("" if result["final"] else " early")
                 confidence = f"{result.get('confidence', 1):.0%}"
-                shown = [escape(str(result["key"][key])) for key in keys]
+                shown = [plain(str(result["key"][key])) for key in keys]
                 table.add_row(
                     _window(result["window"]),
                     *shown,
                     f"{result['events']:,}",
-                    answer,
-                    bounds,
+                    plain(answer),
+                    plain(bounds),
                     confidence,
                     revision,
                 )
         yield table
+
+
+def plain(text: str) -> Text:
+    """Return a text of an event for a cell: one line, in which nothing is read as markup."""
+    return Text(in_one_line(text))
 
 
 def _answers(result: dict[str, Any]) -> list[tuple[str, str]]:
@@ -72,7 +78,7 @@ def _answers(result: dict[str, Any]) -> list[tuple[str, str]]:
         rows = [(f"{_item(i['item'])}  {i['count']:,}", _bounds(i)) for i in result["items"]]
         return (rows or [("none", "")]) + [_risen(entry) for entry in result.get("rising", ())]
     if "steps" in result:
-        return [(f"{escape(s['step'])}  {_number(s['users'])}", _bounds(s)) for s in result["steps"]]
+        return [(f"{s['step']}  {_number(s['users'])}", _bounds(s)) for s in result["steps"]]
     if "quantiles" in result:
         return [(f"q{rank}  {_number(q['value'])}", _bounds(q)) for rank, q in result["quantiles"].items()]
     if "stats" in result:
@@ -87,7 +93,7 @@ def _risen(entry: dict[str, Any]) -> tuple[str, str]:
 
 def _item(item: Any) -> str:
     """Return an item as text; a pair as its two items."""
-    return escape(" + ".join(map(str, item)) if isinstance(item, list) else str(item))
+    return " + ".join(map(str, item)) if isinstance(item, list) else str(item)
 
 
 def _bounds(answer: dict[str, Any]) -> str:
@@ -102,7 +108,7 @@ def _number(value: Any) -> str:
         return "null"
     if isinstance(value, float):
         return f"{value:,.4f}" if 0 < abs(value) < 10 else f"{value:,.2f}"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else escape(str(value))
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
 def _window(window: dict[str, Any]) -> str:

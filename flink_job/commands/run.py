@@ -183,7 +183,7 @@ def _stop(job: EmbeddedJob, pipeline: Pipeline, console: Console) -> tuple[bool,
             job.rest.cancel(job.id)
         except FlinkUnreachable:
             return True, None
-        console.print(f"stopped without a savepoint: {problem}", soft_wrap=True)
+        console.print(f"stopped without a savepoint: {problem}", soft_wrap=True, markup=False)
         return False, None
 
 

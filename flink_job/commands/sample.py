@@ -9,10 +9,10 @@ from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from flink_job.commands.results_table import plain
 from flink_job.pipeline.spec import Pipeline
 from flink_job.simulation.simulation import SimulatorSpec
 from flink_job.sources.manifest import cut, open_file
@@ -45,7 +45,11 @@ class Sample:
         """The sample for a terminal."""
         names = ["event_time", *self.columns]
         events = _table(
-            "events", ["event_time", *(f"{name}\n[dim]{type_}[/]" for name, type_ in self.columns.items())]
+            "events",
+            [
+                "event_time",
+                *(plain(name) + Text(f"\n{type_}", "dim") for name, type_ in self.columns.items()),
+            ],
         )
         for event in self.events:
             events.add_row(*(_shown(event[name]) for name in names))
@@ -138,12 +142,12 @@ def _time(time_ms: int) -> str:
     return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _shown(value: object) -> str:
+def _shown(value: object) -> Text:
     text = "null" if value is None else str(value)
-    return escape(text if len(text) <= 80 else text[:77] + "...")
+    return plain(text if len(text) <= 80 else text[:77] + "...")
 
 
-def _table(title: str, columns: Sequence[str]) -> Table:
+def _table(title: str, columns: Sequence[str | Text]) -> Table:
     table = Table(title=title, box=SIMPLE_HEAD, title_justify="left")
     for column in columns:
         table.add_column(column, overflow="fold")

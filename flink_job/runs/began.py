@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from flink_job.machine.private_folder import write_whole
 from flink_job.pipeline.reading import PipelineProblem
 from flink_job.pipeline.spec import Pipeline
 
@@ -19,7 +20,7 @@ def began_file(pipeline: Pipeline) -> Path:
 
 def write_began(pipeline: Pipeline) -> None:
     """Note what shapes the state of this pipeline, which is begun afresh."""
-    began_file(pipeline).write_text(json.dumps(_noted(pipeline), indent=1))
+    write_whole(began_file(pipeline), json.dumps(_noted(pipeline), indent=1).encode())
 
 
 def expect_same_shape(pipeline: Pipeline) -> None:

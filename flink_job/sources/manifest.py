@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from flink_job.machine.private_folder import write_whole
 from flink_job.sources.source import SourceProblem
 from operators.parsing import CsvFormat, Format, header_columns
 from operators.parsing.whole_records import RecordTooLong, first_record, whole_records
@@ -46,9 +47,7 @@ class Manifest(msgspec.Struct, frozen=True):
     def write(self, path: Path) -> None:
         """Write it whole, or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(".draft")
-        draft.write_bytes(msgspec.json.encode(self))
-        draft.replace(path)
+        write_whole(path, msgspec.json.encode(self))
 
     @classmethod
     def read(cls, path: Path) -> Manifest:

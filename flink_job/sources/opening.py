@@ -45,7 +45,7 @@ def open_source(pipeline: Pipeline, go_on: bool, console: Console) -> Source:
         )
     if isinstance(pipeline.source, SimulatorSpec):
         return SimulatorSource(pipeline.source)
-    columns = (TextColumn("cutting {task.description}"), BarColumn(), DownloadColumn())
+    columns = (TextColumn("cutting {task.description}", markup=False), BarColumn(), DownloadColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("files", total=None)
 

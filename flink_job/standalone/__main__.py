@@ -7,13 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from flink_job.machine.environment import EnvironmentProblem
+from flink_job.machine.private_folder import private_folder
+from flink_job.screen import Screen
 from flink_job.standalone.broker import Broker
 from flink_job.standalone.cluster import FlinkCluster
 from flink_job.standalone.daemons import Daemon, Daemons
+from operators.plain_text import in_lines
 
 _BROKER, _FLINK = "broker", "flink"
 _FAILED = 1
@@ -44,7 +47,7 @@ def main() -> None:
     "--prometheus/--no-prometheus",
     default=False,
     show_default=True,
-    help="Serve metrics, on all interfaces: Flink's reporter cannot keep to localhost as all else does.",
+    help="Serve metrics, on all interfaces: Flink's reporter cannot keep to localhost.",
 )
 def up(folder: Path, port: int, broker_port: int, task_managers: int, slots: int, prometheus: bool) -> None:
     """Start what does not run yet. The broker goes on with the data of its folder."""
@@ -53,12 +56,16 @@ def up(folder: Path, port: int, broker_port: int, task_managers: int, slots: int
     broker = Broker(folder / _BROKER, broker_port)
     cluster = FlinkCluster(folder / _FLINK, port, task_managers, slots, prometheus=prometheus)
     try:
-        with screen.status("starting the broker") as status:
+        with (
+            private_folder(folder / _BROKER),
+            private_folder(folder / _FLINK),
+            screen.status("starting the broker") as status,
+        ):
             broker.start()
             status.update("starting Flink")
             cluster.start()
     except EnvironmentProblem as problem:
-        click.echo(f"{problem.message}\n{problem.remedy}", err=True)
+        click.echo(in_lines(f"{problem.message}\n{problem.remedy}"), err=True)
         sys.exit(_FAILED)
     if before == {daemon.pid for daemon in _noted(folder)}:
         click.echo("They run already.")
@@ -95,17 +102,17 @@ def _table(folder: Path) -> Table:
     table = Table("what", "address", "pid", "log")
     for daemon in _noted(folder):
         pid = str(daemon.pid) if daemon.is_running() else "[red]ended[/red]"
-        table.add_row(daemon.name, daemon.address, pid, daemon.log)
+        table.add_row(daemon.name, daemon.address, pid, Text(daemon.log))
     # A path that is cut short or broken cannot be copied.
     for column in table.columns:
         column.no_wrap, column.overflow = True, "ignore"
     return table
 
 
-def _screen() -> Console:
+def _screen() -> Screen:
     """Return standard output: as wide as the terminal, or as wide as it takes in a file."""
-    screen = Console(highlight=False)
-    return screen if screen.is_terminal else Console(highlight=False, width=1000)
+    screen = Screen(highlight=False)
+    return screen if screen.is_terminal else Screen(highlight=False, width=1000)
 
 
 if __name__ == "__main__":

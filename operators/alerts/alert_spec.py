@@ -20,18 +20,20 @@ _Severity = Literal["info", "warning", "critical"]
 _RuleName = Annotated[str, Field(pattern=RULE_NAME)]
 _HeaderName = Annotated[str, Field(pattern="^[A-Za-z0-9-]{1,100}$")]
 _Address = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,253}$")]
+_LEAST_MS, _MOST_MS = 10, 300_000
 _OWN_HEADERS = frozenset({"content-type", "content-length", "transfer-encoding", "host", "idempotency-key"})
 
 
 class _Channel(BaseModel):
     """What every channel has: which alerts it takes, and what is done where it fails.
 
-    `severities` and `rules` say which alerts it takes, all by default. `ca_file` has the certificates to
-    trust, default: those of the system. What fails is tried again after `back_off`, then twice as long and so
-    on up to `back_off_max`, each time a random part of up to a half less. After `breaker_after` failures in a
-    row nothing is sent for `breaker_pause`, then one message, to see. An alert that waits longer than
-    `give_up`, and the oldest of more than `max_pending`, is a dead letter. `max_firing` is how many alerts
-    that have an end to come are known at a time.
+    `severities` and `rules` say which alerts it takes, all by default. `timeout` is how long one delivery
+    may take in all. `ca_file` has the certificates to trust, default: those of the system. What fails is
+    tried again after `back_off`, then twice as long and so on up to `back_off_max`, each time a random
+    part of up to a half less. After `breaker_after` failures in a row nothing is sent for
+    `breaker_pause`, then one message, to see. An alert that waits longer than `give_up`, and the oldest
+    of more than `max_pending`, is a dead letter. `max_firing` is how many alerts that have an end to come
+    are known at a time.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -39,7 +41,7 @@ class _Channel(BaseModel):
     severities: Annotated[tuple[_Severity, ...], Field(min_length=1)] | None = None
     rules: Annotated[tuple[_RuleName, ...], Field(min_length=1)] | None = None
     ca_file: str | None = Field(None, min_length=1)
-    timeout: DurationMs = Field("5s", ge=10, le=300_000, validate_default=True)
+    timeout: DurationMs = Field("5s", ge=_LEAST_MS, le=_MOST_MS, validate_default=True)
     back_off: DurationMs = Field("500ms", ge=1, validate_default=True)
     back_off_max: DurationMs = Field("1m", ge=1, validate_default=True)
     breaker_after: int = Field(5, ge=1, le=1000)
@@ -93,9 +95,10 @@ class AlertmanagerSpec(_HttpChannel):
 
 
 class EmailSpec(_Channel):
-    """Sends mail through a server."""
+    """Sends mail through a server; many of them let one wait some seconds before they say a word."""
 
     type: Literal["email"]
+    timeout: DurationMs = Field("30s", ge=_LEAST_MS, le=_MOST_MS, validate_default=True)
     host: Annotated[str, Field(pattern=r"^[^\s/:@]{1,253}$")]
     port: int | None = Field(None, ge=1, le=65535, description="Default: 25, starttls 587, tls 465.")
     security: Literal["none", "starttls", "tls"] = "starttls"

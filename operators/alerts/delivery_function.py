@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from random import random
 
 from pydantic import SecretStr
@@ -17,6 +17,7 @@ from pyflink.datastream import (
 )
 
 from operators.alerts.alert_spec import AlertsSpec
+from operators.alerts.channel_map import ChannelMap
 from operators.alerts.delivery_runner import LOOK_AFTER_MS, DeliveryRunner, removed_channel
 from operators.alerts.gauges import channel_gauges
 from operators.alerts.sending import SendingThread, sending_thread
@@ -30,7 +31,7 @@ DEAD_LETTERS = OutputTag("dead-letters", Types.STRING())
 ADDRESSED = Types.ROW([Types.STRING(), Types.STRING()])
 """An alert on its way to a channel: the channel's name, and the alert."""
 _FINISH_S = 30
-"""How long to go on trying when the input has ended."""
+"""How long to go on trying when the input has ended, all channels at the same time."""
 
 
 class Address(ProcessFunction):
@@ -60,7 +61,8 @@ class Address(ProcessFunction):
 class DeliveryFunction(KeyedProcessFunction):
     """Delivers alerts; keyed by channel. What cannot be delivered comes out, in `DEAD_LETTERS`, as JSON text.
 
-    When the input ends, what is left is sent for half a minute; what could not be is dead letters.
+    When the input ends, what is left in all channels is sent for half a minute; what could not be is dead
+    letters.
 
     Args:
         shipped: the section `alerts` with its secrets, as JSON.
@@ -79,6 +81,8 @@ class DeliveryFunction(KeyedProcessFunction):
         self._metrics = runtime_context.get_metrics_group()
         self._timers = FlinkTimers()
         self._runners: dict[str, DeliveryRunner] = {}
+        self._maps: dict[str, ChannelMap] = {}
+        self._finished: set[str] = set()
         self._threads: list[SendingThread] = []
 
     def process_element(self, value: Row, ctx: KeyedProcessFunction.Context) -> Iterator:
@@ -95,6 +99,8 @@ class DeliveryFunction(KeyedProcessFunction):
         if channel not in self._channels:
             state = DeliveryState(self._held)
             yield from _told(removed_channel(channel, self._pipeline, state, self._spec.every, now_ms))
+        elif channel in self._finished:
+            self._maps[channel].catch_up()
         elif ctx.time_domain() == TimeDomain.EVENT_TIME:
             yield from _told(self._finish())
         else:
@@ -113,7 +119,8 @@ class DeliveryFunction(KeyedProcessFunction):
             channel = self._channels[name]
             thread = sending_thread(channel)
             self._threads.append(thread)
-            state = DeliveryState(self._held)
+            self._maps[name] = ChannelMap(self._held, lambda: self._timers.key == name)
+            state = DeliveryState(self._maps[name])
             runner = DeliveryRunner(self._spec, channel, self._pipeline, state, thread, random)
             channel_gauges(self._metrics, name, runner)
             self._runners[name] = runner
@@ -126,13 +133,23 @@ class DeliveryFunction(KeyedProcessFunction):
             self._timers.at_processing_time(max(next_ms // LOOK_AFTER_MS + 1, 1) * LOOK_AFTER_MS)
 
     def _finish(self) -> list[bytes]:
-        runner, until_s = self._runner(), time.monotonic() + _FINISH_S
-        runner.hurry(_now_ms())
-        dead = runner.on_time(_now_ms())
-        while runner.pending and time.monotonic() < until_s:
+        """Send what is left in all channels at once, or one that does not answer would hold the others."""
+        self._runner()
+        left = {name: runner for name, runner in self._runners.items() if name not in self._finished}
+        for runner in left.values():
+            runner.hurry(_now_ms())
+        until_s = time.monotonic() + _FINISH_S
+        dead = _each(left.values(), DeliveryRunner.on_time)
+        while any(runner.pending for runner in left.values()) and time.monotonic() < until_s:
             time.sleep(LOOK_AFTER_MS / 1000)
-            dead += runner.on_time(_now_ms())
-        return dead + runner.abandon("ended", _now_ms())
+            dead += _each(left.values(), DeliveryRunner.on_time)
+        self._finished |= left.keys()
+        return dead + _each(left.values(), lambda runner, now_ms: runner.abandon("ended", now_ms))
+
+
+def _each(runners: Iterable[DeliveryRunner], do: Callable[[DeliveryRunner, int], list[bytes]]) -> list[bytes]:
+    """Have each do something at this time; return the dead letters of all."""
+    return [letter for runner in runners for letter in do(runner, _now_ms())]
 
 
 def _read(shipped: SecretStr) -> AlertsSpec:

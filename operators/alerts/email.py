@@ -7,18 +7,24 @@ those it takes get the mail, and the alerts are dead letters besides, so that so
 from __future__ import annotations
 
 import smtplib
+import socket
 import ssl
 import time
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import formatdate
+from typing import BinaryIO
 
 from operators.alerts.alert_spec import EmailSpec
 from operators.alerts.channel import Clock, Message, Outcome
+from operators.alerts.exchange import Exchange
 from operators.alerts.told import Told, written_time, written_value
+from operators.plain_text import in_lines, in_one_line
 
 _PORTS = {"none": 25, "starttls": 587, "tls": 465}
 _NAMED = 3
+_MOST_SAID = 65_536
+"""How many bytes a server may say in one exchange."""
 _MORE_SEVERE = ("info", "warning", "critical")
 
 
@@ -37,27 +43,25 @@ class Email:
 
     def send(self, message: Message) -> Outcome:
         """Send a message and wait until the server has it."""
-        try:
-            return self._send(mail(message, self._spec.sender, self._spec.to, self._clock()))
-        except smtplib.SMTPRecipientsRefused as problem:
-            return _answered(max(code for code, _ in problem.recipients.values()))
-        except smtplib.SMTPResponseException as problem:
-            return _answered(problem.smtp_code)
-        except smtplib.SMTPNotSupportedError:
-            return Outcome("refused", "the server cannot do what the channel's options ask for")
-        except TimeoutError:
-            return Outcome("retry", "timed out")
-        except (smtplib.SMTPException, OSError) as problem:
-            return Outcome("retry", f"no answer: {type(problem).__name__}")
+        letter = mail(message, self._spec.sender, self._spec.to, self._clock())
+        with Exchange(self._spec.timeout) as exchange:
+            try:
+                return self._send(letter, exchange)
+            except smtplib.SMTPRecipientsRefused as problem:
+                return _answered(max(code for code, _ in problem.recipients.values()))
+            except smtplib.SMTPResponseException as problem:
+                return _answered(problem.smtp_code)
+            except smtplib.SMTPNotSupportedError:
+                return Outcome("refused", "the server cannot do what the channel's options ask for")
+            except (smtplib.SMTPException, OSError) as problem:
+                if exchange.is_over or isinstance(problem, TimeoutError):
+                    return Outcome("retry", "timed out")
+                return Outcome("retry", f"no answer: {type(problem).__name__}")
 
-    def _send(self, letter: EmailMessage) -> Outcome:
+    def _send(self, letter: EmailMessage, exchange: Exchange) -> Outcome:
         spec = self._spec
-        address = spec.host, spec.port or _PORTS[spec.security]
-        timeout_s = spec.timeout / 1000
-        if spec.security == "tls":
-            server = smtplib.SMTP_SSL(*address, timeout=timeout_s, context=self._trust)
-        else:
-            server = smtplib.SMTP(*address, timeout=timeout_s)
+        port = spec.port or _PORTS[spec.security]
+        server = _Server(exchange, spec.host, port, self._trust if spec.security == "tls" else None)
         try:
             if spec.security == "starttls":
                 server.starttls(context=self._trust)
@@ -70,6 +74,47 @@ class Email:
             return Outcome("accepted")
         told = ", ".join(f"{address} ({code})" for address, (code, _) in sorted(refused.items()))
         return Outcome("accepted", f"not taken for {told}")
+
+
+class _Server(smtplib.SMTP):
+    """A mail server that is spoken to within an exchange; encrypted from the start where trust is given."""
+
+    def __init__(self, exchange: Exchange, host: str, port: int, trust: ssl.SSLContext | None) -> None:
+        self._exchange, self._trust_at_once = exchange, trust
+        # What this machine is called is asked of DNS too.
+        own_name = exchange.look_up(lambda: smtplib.SMTP().local_hostname)
+        super().__init__(host, port, own_name)
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
+        line = self._exchange.connect(host, port)
+        return (
+            line
+            if self._trust_at_once is None
+            else self._trust_at_once.wrap_socket(line, server_hostname=host)
+        )
+
+    def getreply(self) -> tuple[int, bytes]:
+        """Read a reply, be it of several lines."""
+        if self.file is None:
+            self.file = _Said(self.sock.makefile("rb"))
+        return super().getreply()
+
+
+class _Said:
+    """The lines that a server says, up to a number of bytes."""
+
+    def __init__(self, lines: BinaryIO) -> None:
+        self._lines, self._left = lines, _MOST_SAID
+
+    def readline(self, most: int) -> bytes:
+        line = self._lines.readline(most)
+        self._left -= len(line)
+        if self._left < 0:
+            raise OSError("the server says too much")
+        return line
+
+    def close(self) -> None:
+        self._lines.close()
 
 
 def mail(message: Message, sender: str, receivers: tuple[str, ...], now_s: float) -> EmailMessage:
@@ -108,8 +153,10 @@ def _paragraph(told: Told) -> str:
     if told.status == "suppressed":
         between = f"between {written_time(told.from_ms)} and {written_time(told.to_ms)}"
         return f"{told.rule}: {told.suppressed} more alerts {between} were not sent."
-    lines = [f"{told.rule} ({told.severity}) {told.status}: {told.text or ''}".rstrip(": ")]
-    lines += [f"  {name}: {written_value(value)}" for name, value in (told.key | told.values).items()]
+    lines = [in_lines(f"{told.rule} ({told.severity}) {told.status}: {told.text or ''}".rstrip(": "))]
+    lines += [
+        in_one_line(f"  {name}: {written_value(value)}") for name, value in (told.key | told.values).items()
+    ]
     if told.event_time_ms is not None:
         lines.append(f"  event time: {written_time(told.event_time_ms)}")
     return "\n".join([*lines, f"  raised: {written_time(told.raised_ms)}", f"  alert: {told.id}"])

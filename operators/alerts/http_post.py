@@ -5,18 +5,22 @@ Redirects are not followed, nothing is tried again here, and no text has the add
 
 from __future__ import annotations
 
-import logging
 import ssl
 from collections.abc import Mapping
+from contextlib import closing, suppress
+from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
-
-import urllib3
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from urllib.parse import quote, urlsplit
 
 from operators.alerts.channel import Clock, Outcome
+from operators.alerts.exchange import Exchange
 
 _TRY_AGAIN = frozenset({408, 425, 429})
-# Its debug messages have the path of every request.
-logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
+_AS_THEY_ARE = "!#$%&'()*+,/:;=?@[]~"
+LONGEST_WAIT_S = 3600
+"""For how long a receiver is left alone at most, whatever it asks for."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 class HttpPost:
@@ -25,7 +29,7 @@ class HttpPost:
     Args:
         url: the address.
         headers: what every request has.
-        timeout_ms: how long to wait for a connection, and for the answer.
+        timeout_ms: how long all may take, from looking up the host's name to the last header of the answer.
         ca_file: certificates to trust; None for those of the system.
         clock: for answers that name a time to wait until.
     """
@@ -34,12 +38,12 @@ class HttpPost:
         self, url: str, headers: Mapping[str, str], timeout_ms: int, ca_file: str | None, clock: Clock
     ) -> None:
         """Connect to nothing yet."""
-        self._url, self._headers, self._clock = url, dict(headers), clock
-        self._pool = urllib3.PoolManager(
-            retries=False,
-            timeout=urllib3.Timeout(connect=timeout_ms / 1000, read=timeout_ms / 1000),
-            ssl_context=ssl.create_default_context(cafile=ca_file),
-        )
+        parts = urlsplit(url)
+        self._host = parts.hostname or ""
+        self._trust = ssl.create_default_context(cafile=ca_file) if parts.scheme == "https" else None
+        self._port = parts.port or (80 if self._trust is None else 443)
+        self._target = quote((parts.path or "/") + (f"?{parts.query}" if parts.query else ""), _AS_THEY_ARE)
+        self._headers, self._timeout_ms, self._clock = dict(headers), timeout_ms, clock
 
     def post(self, body: bytes, headers: Mapping[str, str]) -> Outcome:
         """Send a body.
@@ -49,26 +53,40 @@ class HttpPost:
             headers: those of this request.
         """
         sent = {"User-Agent": "sketchstream", "Content-Type": "application/json"} | self._headers
-        try:
-            answer = self._pool.request(
-                "POST",
-                self._url,
-                body=body,
-                headers=sent | dict(headers),
-                redirect=False,
-                preload_content=False,
-            )
-        except urllib3.exceptions.TimeoutError:
-            return Outcome("retry", "timed out")
-        except (urllib3.exceptions.HTTPError, OSError) as problem:
-            return Outcome("retry", f"no answer: {type(problem).__name__}")
-        status, waits = answer.status, answer.headers.get("Retry-After")
-        answer.close()  # unread: its status says it all, and a slow one would hold up other alerts
+        with Exchange(self._timeout_ms) as exchange:
+            try:
+                status, retry_after = self._exchange(exchange, body, sent | dict(headers))
+            except (HTTPException, OSError) as problem:
+                if exchange.is_over or isinstance(problem, TimeoutError):
+                    return Outcome("retry", "timed out")
+                return Outcome("retry", f"no answer: {type(problem).__name__}")
         if 200 <= status < 300:
             return Outcome("accepted")
         if status >= 500 or status in _TRY_AGAIN:
-            return Outcome("retry", f"HTTP {status}", self._wait_ms(waits))
+            return Outcome("retry", f"HTTP {status}", self._wait_ms(retry_after))
         return Outcome("refused", f"HTTP {status}")
+
+    def _exchange(self, exchange: Exchange, body: bytes, headers: dict[str, str]) -> tuple[int, str | None]:
+        """Return the status of the answer and its Retry-After; the body is left unread."""
+        with closing(self._connected(exchange)) as connection:
+            # One that does not read to the end may have answered all the same.
+            with suppress(BrokenPipeError):
+                connection.request("POST", self._target, body, headers)
+            answer = connection.getresponse()
+            answer.close()
+            if exchange.is_over:  # headers that end with the connection are taken for whole ones
+                raise TimeoutError
+            return answer.status, answer.headers.get("Retry-After")
+
+    def _connected(self, exchange: Exchange) -> HTTPConnection:
+        line = exchange.connect(self._host, self._port)
+        if self._trust is None:
+            connection = HTTPConnection(self._host, self._port)
+            connection.sock = line
+        else:
+            connection = HTTPSConnection(self._host, self._port, context=self._trust)
+            connection.sock = self._trust.wrap_socket(line, server_hostname=self._host)
+        return connection
 
     def _wait_ms(self, retry_after: str | None) -> int | None:
         """Read a Retry-After: seconds, or a date; None where it is neither."""
@@ -76,9 +94,16 @@ class HttpPost:
             return None
         text = retry_after.strip()
         if text.isascii() and text.isdigit():
-            return int(text[:9]) * 1000
+            digits = text.lstrip("0")
+            return LONGEST_WAIT_S * 1000 if len(digits) > 9 else _bounded_ms(int(digits or "0"))
         try:
-            until_s = parsedate_to_datetime(text).timestamp()
-        except ValueError:
+            until = parsedate_to_datetime(text)
+        except (ValueError, OverflowError):
             return None
-        return max(0, round((until_s - self._clock()) * 1000))
+        # A date of HTTP is one of GMT; without a zone it is taken for that too.
+        until = until if until.tzinfo is not None else until.replace(tzinfo=timezone.utc)
+        return _bounded_ms((until - _EPOCH).total_seconds() - self._clock())
+
+
+def _bounded_ms(wait_s: float) -> int:
+    return round(min(max(wait_s, 0), LONGEST_WAIT_S) * 1000)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from operators.expressions import Expression, compile_expression
+from operators.plain_text import in_one_line
 from operators.rules.rule_spec import Rule
 
 _CONDITIONS = ("when", "unless", "then", "clear")
@@ -47,7 +48,7 @@ class CompiledRule:
         if self.rule.text is None:
             return None
         known = {name: parameter.value for name, parameter in self.rule.parameters.items()} | dict(values)
-        return _PLACE.sub(lambda place: str(known[place[1]]), self.rule.text)
+        return _PLACE.sub(lambda place: in_one_line(str(known[place[1]])), self.rule.text)
 
 
 def compile_rule(

@@ -19,6 +19,7 @@ EVENT = {
     "require": ["user_id"],
 }
 METRICS = [{"name": "actions", "kind": "count", "by": ["action"], "windows": [{"tumbling": "10s"}]}]
+OUTPUTS = (".sketchstream", "results", "late", "rejects")
 SECRET = "not to be found in any file"
 
 
@@ -49,6 +50,8 @@ def test_a_run_tells_how_it_is_doing_answers_on_its_port_and_ends_with_a_summary
         run.clean_up()
     written = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert any(b"Completed checkpoint" in text for text in written.values())
+    made = [path for path in tmp_path.rglob("*") if path.relative_to(tmp_path).parts[0] in OUTPUTS]
+    assert len(made) > 20 and [path for path in made if path.stat().st_mode & 0o077] == []
     assert [path for path, text in written.items() if SECRET.encode() in text] == []
     told = " ".join(run.out.split())
     shown = [int(count.replace(",", "")) for count in re.findall(r"events ([\d,]+) \(", told)]

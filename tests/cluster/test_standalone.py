@@ -16,9 +16,11 @@ from typing import Any
 
 import linux
 import pytest
+from clusters import start, workers
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.admin import NewTopic
 from kafka.errors import MessageSizeTooLargeError
+from processes import Run, write_pipeline
 from waiting import wait_for
 
 from flink_job.machine.environment import EnvironmentProblem
@@ -137,6 +139,32 @@ def test_every_task_manager_serves_its_metrics_and_all_else_is_on_localhost(
     assert open_to_all == set(flink_cluster.metrics_ports)
 
 
+def test_while_a_job_runs_six_ports_of_each_python_worker_are_open_to_all_besides(
+    runs: list[Run], flink_cluster: FlinkCluster, tmp_path: Path
+) -> None:
+    pipeline = {
+        "name": "ports",
+        "source": {"type": "simulator", "events": 1_000_000, "rate": 100},
+        "event": {"fields": {"ts": "long"}, "time": {"field": "ts", "unit": "ms"}},
+        "metrics": [{"name": "n", "kind": "count", "windows": [{"tumbling": "1s"}]}],
+        "sinks": {
+            name: {"type": "file", "path": str(tmp_path / name)} for name in ("results", "late", "rejects")
+        },
+    }
+    write_pipeline(tmp_path, pipeline)
+    start(runs, tmp_path, flink_cluster, "--detach")
+    servers = [flink_cluster.job_manager, *flink_cluster.task_managers]
+
+    def at_work() -> bool:
+        open_to_all = [port for port, local in linux.ports(servers).items() if not local]
+        of_workers = sum(len(workers(pid)) for pid in flink_cluster.task_managers)
+        return len(open_to_all) == len(flink_cluster.metrics_ports) + 6 * of_workers > 2
+
+    wait_for(at_work, "as many open ports as the documentation says")
+    ours = [pid for manager in flink_cluster.task_managers for pid in workers(manager)]
+    assert set(linux.ports(ours).values()) <= {True}
+
+
 def test_a_broker_that_cannot_start_says_why_and_leaves_no_process(broker_jars: Path, tmp_path: Path) -> None:
     with pytest.raises(EnvironmentProblem, match=r"num\.network\.threads") as caught:
         Broker(tmp_path, free_port(), {"num.network.threads": "0"}).start()
@@ -171,6 +199,10 @@ def test_the_commands_start_and_end_everything(broker_jars: Path, tmp_path: Path
         assert len(running) == 3
         assert all(str(pid) in begun.stdout for pid in running)
         assert set(linux.ports(running).values()) == {True}
+        made = [
+            path for part in tmp_path.iterdir() for path in (part, *part.rglob("*")) if not path.is_symlink()
+        ]
+        assert len(made) > 20 and [path for path in made if path.stat().st_mode & 0o077] == []
 
         again = command("up", *ports)
         assert (again.returncode, again.stdout) == (0, f"They run already.\n{begun.stdout}")

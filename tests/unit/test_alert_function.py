@@ -186,6 +186,51 @@ def test_when_the_input_ends_and_nobody_listens_what_is_left_is_dead_letters(
     ]  # fmt: skip
 
 
+def test_a_channel_whose_receiver_never_ends_its_answer_holds_no_other_up(
+    server: Receiver, tmp_path: Path
+) -> None:
+    (tmp_path / "slow").mkdir()
+    with receiver("endless", tmp_path / "slow") as endless:
+        endless.behave("header")
+        slow = {
+            "name": "slow",
+            "type": "webhook",
+            "url": f"http://127.0.0.1:{endless.port}/",
+            "timeout": "5m",
+        }
+        flink = Flink(with_slow(server, slow))
+        flink.send(*(alert(number) for number in range(9)))
+        wait_for(lambda: flink.work() or len(taken(server, "/ops")) == 9, "delivery by the other channel")
+        assert flink.group.read()["channel=slow/alerts_pending"] == 9
+        flink.function.close()
+
+
+def test_when_the_input_ends_a_slow_channel_holds_no_other_up(server: Receiver, tmp_path: Path) -> None:
+    (tmp_path / "slow").mkdir()
+    with receiver("endless", tmp_path / "slow") as endless:
+        endless.behave("header")
+        slow = {
+            "name": "slow", "type": "webhook", "url": f"http://127.0.0.1:{endless.port}/",
+            "timeout": "100ms", "back_off": "20ms", "back_off_max": "50ms", "breaker_pause": "50ms",
+        }  # fmt: skip
+        flink = Flink(with_slow(server, slow, group_wait="1h", group_by=["user"]))
+        flink.send(*(alert(number) for number in range(9)))
+        end = threading.Thread(target=flink.fire, args=(True, END_OF_TIME_MS, "slow"))
+        end.start()
+        wait_for(lambda: len(taken(server, "/ops")) == 9, "delivery by the other channel", end.is_alive)
+        endless.behave("ok")
+        end.join()
+    assert len(flink.states["ops"]) > 9, "written while the other channel was at hand"
+    flink.fire(True, END_OF_TIME_MS, "ops")
+    assert flink.states == {"slow": {}, "ops": {}}
+    assert flink.dead == [] and len(taken(server, "/ops")) == 9
+
+
+def with_slow(server: Receiver, slow: dict[str, Any], **alerts: Any) -> AlertsSpec:
+    deliver = [slow, *spec(server, "ops").deliver]
+    return AlertsSpec.model_validate({"group_wait": "0s", "every": LONG, "deliver": deliver, **alerts})
+
+
 def test_another_process_goes_on_with_what_waits_and_with_channels_that_are_gone(server: Receiver) -> None:
     server.behave("503")
     before = set(threading.enumerate())

@@ -69,7 +69,7 @@ def test_a_mail_goes_encrypted_and_with_a_login(tmp_path: Path, security: str) -
     [
         ("451", Outcome("retry", "SMTP 451")),
         ("554", Outcome("refused", "SMTP 554")),
-        ("hang", Outcome("retry", "no answer: SMTPServerDisconnected")),
+        ("hang", Outcome("retry", "timed out")),
         ("lose", Outcome("retry", "no answer: SMTPServerDisconnected")),
     ],
 )

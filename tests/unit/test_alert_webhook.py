@@ -121,6 +121,7 @@ def test_headers_of_the_user_are_sent(server: Receiver) -> None:
         ("408", Outcome("retry", "HTTP 408")),
         ("425", Outcome("retry", "HTTP 425")),
         ("429 7", Outcome("retry", "HTTP 429", 7000)),
+        ("429 999999999", Outcome("retry", "HTTP 429", 3_600_000)),
         ("500", Outcome("retry", "HTTP 500")),
         ("503 Fri, 31 Dec 1999 23:59:59 GMT", Outcome("retry", "HTTP 503", 0)),
         ("503 soon", Outcome("retry", "HTTP 503")),
@@ -132,15 +133,56 @@ def test_what_an_answer_means(server: Receiver, mood: str, outcome: Outcome) -> 
     assert send(server, alert(1)) == outcome
 
 
+def test_an_address_may_have_letters_that_requests_cannot_have(server: Receiver) -> None:
+    send(server, alert(1), url=f"http://127.0.0.1:{server.port}/größe/a b%20c?q=ö&r=1#part")
+    send(server, alert(1), url=f"http://127.0.0.1:{server.port}?q=1")
+    assert [request["path"] for request in server.got()] == [
+        "/gr%C3%B6%C3%9Fe/a%20b%20c?q=%C3%B6&r=1",
+        "/?q=1",
+    ]
+    assert {request["headers"]["host"] for request in server.got()} == {f"127.0.0.1:{server.port}"}
+
+
 def test_an_answer_that_points_elsewhere_is_not_followed(server: Receiver) -> None:
     server.behave("307 /elsewhere")
     assert send(server, alert(1), secret="k") == Outcome("refused", "HTTP 307")
     assert [request["path"] for request in server.got()] == ["/hook"]
 
 
-def test_a_date_to_wait_until_counts_from_now() -> None:
-    post = HttpPost("http://localhost:1/", {}, 100, None, lambda: 1_000_000_000.0)
-    assert post._wait_ms("Sun, 09 Sep 2001 01:46:55 GMT") == 15_000
+NOW_S = 1_000_000_000.0
+HOUR_MS = 3_600_000
+
+
+@pytest.mark.parametrize(
+    ("said", "wait_ms"),
+    [
+        ("Sun, 09 Sep 2001 01:46:55 GMT", 15_000),
+        ("Sunday, 09-Sep-01 01:46:55 GMT", 15_000),
+        ("Sun Sep  9 01:46:55 2001", 15_000),
+        ("Sun, 09 Sep 2001 03:46:55 +0200", 15_000),
+        ("Sun, 09 Sep 2001 01:46:30 GMT", 0),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", HOUR_MS),
+        ("Mon, 01 Jan 0001 00:00:00 -0000", 0),
+        ("Sun, 09 Sep 2001 01:46:55 +9999", None),
+        ("Sun, 99 Sep 2001 01:46:55 GMT", None),
+        ("0", 0),
+        (" 0000000000012 ", 12_000),
+        ("3600", HOUR_MS),
+        ("3601", HOUR_MS),
+        ("999999999", HOUR_MS),
+        ("9" * 20_000, HOUR_MS),
+        ("-5", None),
+        ("1.5", None),
+        ("1e3", None),
+        ("\u0665", None),
+        ("", None),
+        ("soon", None),
+    ],
+)
+def test_how_long_a_receiver_wants_to_be_left_alone_is_at_most_an_hour(
+    said: str, wait_ms: int | None
+) -> None:
+    assert HttpPost("http://localhost:1/", {}, 100, None, lambda: NOW_S)._wait_ms(said) == wait_ms
 
 
 def test_no_answer_is_no_refusal_and_says_nothing_of_the_address(server: Receiver) -> None:
@@ -157,7 +199,7 @@ def test_tls_is_checked_against_the_certificates_that_are_trusted(tmp_path: Path
     with receiver("http", tmp_path, str(pem)) as server:
         url = f"https://localhost:{server.port}/"
         assert send(server, alert(1), url=url, ca_file=str(pem)) == Outcome("accepted")
-        assert send(server, alert(1), url=url) == Outcome("retry", "no answer: SSLError")
+        assert send(server, alert(1), url=url) == Outcome("retry", "no answer: SSLCertVerificationError")
         assert len(server.got()) == 1
 
 

@@ -58,6 +58,14 @@ def started(*arguments: str, folder: Path, **environment: str) -> subprocess.Com
     )
 
 
+def test_what_containers_write_is_for_their_user_alone(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        assert started("sh", "-c", "umask", folder=tmp_path).stdout == "0077\n"
+    finally:
+        os.umask(before)
+
+
 def test_the_compose_file_follows_the_schema_of_compose() -> None:
     checked = checked_by_schema(COMPOSE_FILE)
     assert checked.returncode == 0, checked.stdout
