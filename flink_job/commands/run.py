@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections import Counter
@@ -17,13 +16,14 @@ from flink_job.commands.committed import commit_reached, ends_to_reach
 from flink_job.commands.interrupts import interrupts
 from flink_job.commands.progress import follow
 from flink_job.machine.environment import EnvironmentProblem
+from flink_job.machine.flink import expect_plugin
 from flink_job.machine.ports import free_port, holder_of, is_free
 from flink_job.pipeline.reading import PipelineProblem
 from flink_job.pipeline.spec import Pipeline
 from flink_job.runs.began import write_began
 from flink_job.runs.checkpoints import restore_point, savepoint_folder
 from flink_job.runs.only_one import only_run
-from flink_job.sinks.file_sink import FileSink, FileSinkSpec, parts, read_lines
+from flink_job.sinks.file_sink import FileSink, FileSinkSpec, parts, read_lines, read_objects
 from flink_job.sinks.kafka_sink import KafkaSink
 from flink_job.sinks.kafka_spec import KafkaSinkSpec
 from flink_job.sinks.opening import open_sinks
@@ -91,6 +91,8 @@ def run(
 
 def _run(pipeline: Pipeline, console: Console, go_on: str | None, port: int, overwrite: bool) -> Outcome:
     restore = None if go_on is None else restore_point(pipeline, go_on)
+    for uri in (pipeline.checkpoint_uri(), *filter(None, [restore])):
+        expect_plugin(uri)
     source = open_source(pipeline, go_on is not None, console)
     if restore is None:
         _begin_afresh(pipeline, overwrite)
@@ -112,7 +114,7 @@ def _run(pipeline: Pipeline, console: Console, go_on: str | None, port: int, ove
     folders = {name: sink.folder for name, sink in sinks.items() if isinstance(sink, FileSink)}
     counted = {name: int(counters.get(name, 0)) for name in ("late", "results")}
     if "late" in folders:
-        counted["late"] = sum(json.loads(line).get("events", 1) for line in read_lines(folders["late"]))
+        counted["late"] = sum(event.get("events", 1) for event in read_objects(folders["late"]))
     if "results" in folders:
         counted["results"] = sum(1 for _ in read_lines(folders["results"]))
     return Outcome(
@@ -187,8 +189,7 @@ def _stop(job: EmbeddedJob, pipeline: Pipeline, console: Console) -> tuple[bool,
 def _totals(folder: Path) -> tuple[int, dict[str, int]]:
     """Return how many events there were, and rejects by reason, from what was written of each batch."""
     events, rejects = 0, Counter[str]()
-    for line in read_lines(folder):
-        batch = json.loads(line)
-        events += batch["events"]
-        rejects.update(batch["rejects"])
+    for batch in read_objects(folder):
+        events += batch.get("events", 0)
+        rejects.update(batch.get("rejects", {}))
     return events, dict(rejects)
