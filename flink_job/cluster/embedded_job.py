@@ -59,8 +59,11 @@ class EmbeddedJob:
     mark: str
     _task_manager_seen_s: float = field(default_factory=time.monotonic)
 
-    def wait(self) -> None:
+    def wait(self, of_checkpoints: str) -> None:
         """Wait for the end.
+
+        Args:
+            of_checkpoints: why checkpoints failed when they were last looked at.
 
         Raises:
             ClusterLost: where the Java process died.
@@ -75,7 +78,7 @@ class EmbeddedJob:
                 raise self._lost(
                     "the Java process is gone: it was killed or crashed, or the machine is out of memory"
                 ) from None
-            raise JobFailed(reason_of(str(problem)), self.log) from None
+            raise JobFailed(reason_of(str(problem), of_checkpoints), self.log) from None
 
     def failures(self) -> list[Failure]:
         """Return the failures after which the job restarted, the oldest first.

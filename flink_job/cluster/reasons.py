@@ -12,6 +12,11 @@ from operators.similar.item_lines import ItemsProblem
 _TRACEBACK = "Traceback (most recent call last):"
 _NAMED_ERROR = re.compile(r"(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*)(?:: (.*))?$")
 _FRAMES = ("at ", "... ")
+_SENT = "org.apache.flink.util.SerializedThrowable: "
+"""What stands before an exception of another process."""
+_TOO_MANY = "Exceeded checkpoint tolerable failure threshold"
+_WRAPPER = "Python process exits with code"
+"""What the JVM of a submission says of its Python, whose own error is what tells."""
 _FROM_JAVA = "Py4JJavaError"
 """The Python error that only wraps what Java said."""
 UNREADABLE = (SourceProblem, ItemsProblem, HistoryProblem)
@@ -50,16 +55,16 @@ def _cause(pattern: str, happened: str, remedy: str) -> _Cause:
 
 _CAUSES = (
     _cause(
-        r"Could not find a file system implementation for scheme '(?P<scheme>[^']*)'",
-        "Flink has no plugin for {scheme}://",
-        "Put its jar, such as flink-s3-fs-hadoop for s3, into a folder of its own in Flink's folder "
-        "`plugins` on each machine and start Flink again, or name another folder",
-    ),
-    _cause(
         r"Hadoop is not in the classpath|No FileSystem for scheme",
         "Flink has no Hadoop, which this file system needs",
         "Name Hadoop's jars in HADOOP_CLASSPATH on each machine and start Flink again, or name another "
         "folder",
+    ),
+    _cause(
+        r"Could not find a file system implementation for scheme '(?P<scheme>[^']*)'",
+        "Flink has no plugin for {scheme}://",
+        "Put its jar, such as flink-s3-fs-hadoop for s3, into a folder of its own in Flink's folder "
+        "`plugins` on each machine and start Flink again, or name another folder",
     ),
     _cause(
         r"(?:(?P<where>/[^\s:']+): )?No space left on device",
@@ -137,7 +142,7 @@ _CAUSES = (
         f"Where it was the memory, give the machine more or lower `parallelism`; {_GOES_ON}",
     ),
     _cause(
-        r"maximum parallelism",
+        r"Max(?:imum)? parallelism mismatch|maximum parallelism",
         "the checkpoint is of another max_parallelism than the pipeline",
         "Set max_parallelism to what it was when the run began, or begin afresh without --from",
     ),
@@ -149,7 +154,8 @@ _CAUSES = (
     ),
     _cause(
         r"Cannot find (?:checkpoint or savepoint file|meta data file)|Could not restore|Failed to rollback"
-        r"|StateMigrationException|Could not load checkpoint",
+        r"|StateMigrationException|Could not load checkpoint"
+        r"|Could not start the JobMaster[\s\S]*EOFException",
         "the checkpoint cannot be read: a file of it is missing or damaged, or its state is of another form",
         "Name an older one with --from, or begin afresh without it",
     ),
@@ -159,7 +165,7 @@ _CAUSES = (
         "See at the web UI which task is behind; more `parallelism` or a longer checkpoints.every help",
     ),
     _cause(
-        r"Exceeded checkpoint tolerable failure threshold|Asynchronous task checkpoint failed"
+        rf"{_TOO_MANY}|Asynchronous task checkpoint failed"
         r"|Checkpoint was declined|IOException occurred|Failure to finalize checkpoint",
         "checkpoints fail: most often their folder is full, or cannot be written to",
         f"See to checkpoints.dir; {_GOES_ON}",
@@ -174,11 +180,17 @@ _CAUSES = (
 """What may have happened, the root of it before what follows from it: the first that fits is told."""
 
 
-def reason_of(trace: str) -> str:
+def reason_of(trace: str, of_checkpoints: str = "") -> str:
     """Return in one line what a stack trace means, and what to do where that is known.
 
     Otherwise it is the error of the last Python traceback if there is one, else the innermost Java cause.
+
+    Args:
+        trace: the stack trace.
+        of_checkpoints: why checkpoints fail, which Flink does not say where a job fails of that.
     """
+    if _TOO_MANY in trace and of_checkpoints:
+        return f"too many checkpoints failed: {reason_of(of_checkpoints)}"
     said = _python_error(trace) or _java_messages(trace)
     known = (cause.told(said) for cause in _CAUSES)
     return next(filter(None, known), None) or _innermost(said)
@@ -199,9 +211,9 @@ def _python_error(trace: str) -> str:
 
 def _java_messages(trace: str) -> str:
     """Return what the Java exceptions of a trace say, without where they were thrown."""
-    java = trace.rpartition(f"{_FROM_JAVA}: ")[2]
+    java = trace.rpartition(f"{_FROM_JAVA}: ")[2].replace(_SENT, "")
     lines = (line.strip() for line in java.splitlines())
-    return "\n".join(line for line in lines if line and not line.startswith(_FRAMES))
+    return "\n".join(line for line in lines if line and not line.startswith(_FRAMES) and _WRAPPER not in line)
 
 
 def _innermost(said: str) -> str:

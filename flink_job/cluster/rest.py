@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 import urllib.error
 import urllib.request
@@ -15,6 +16,9 @@ ENDED = ("FINISHED", "FAILED", "CANCELED")
 """The states of a job that will not run again."""
 _MAX_QUERY = 3000
 _NOT_FOUND = 404
+_MOST_OF_LOG = 64 * 1024 * 1024
+_LONGEST_TRACE = 400
+_NEXT_EVENT = re.compile(r"\d{4}-\d\d-\d\d |\{")
 
 
 class FlinkUnreachable(Exception):
@@ -49,7 +53,7 @@ class Checkpoints:
     Attributes:
         completed: how many are complete since the job was submitted.
         failed: how many have failed since the last one that is complete.
-        failed_because: what Flink says of the last of them.
+        failed_because: what Flink says of the last of them; from the JobManager's log where that can be read.
         running_s: for how long one has been under way, None where none is.
         latest: where the newest complete one is, or the savepoint or checkpoint that the job began with.
     """
@@ -70,6 +74,7 @@ class FlinkRest:
 
     def __init__(self, address: str) -> None:
         self.address = address
+        self._told: tuple[tuple[str, int, str], str] | None = None
 
     def status(self, job: str) -> str:
         """Return the job's state: RUNNING, FINISHED, FAILED, CANCELED and others.
@@ -124,11 +129,12 @@ class FlinkRest:
         newest = max(complete, key=lambda checkpoint: checkpoint["id"], default={"id": 0})
         since = [entry for entry in answer.get("history", ()) if entry["id"] > newest["id"]]
         failed = [entry for entry in since if entry["status"] == "FAILED"]
+        because = self._why(job, newest["id"], failed[0]) if failed else ""
         running = [entry["trigger_timestamp"] for entry in since if entry["status"] == "IN_PROGRESS"]
         return Checkpoints(
             answer["counts"]["completed"],
             len(failed),
-            (failed[0].get("failure_message") or "") if failed else "",
+            because,
             max(now_ms - min(running), 0) / 1000 if running else None,
             newest.get("external_path"),
         )
@@ -159,6 +165,33 @@ class FlinkRest:
                 raise FlinkUnreachable(f"the savepoint failed: {cause}")
             time.sleep(0.2)
         raise FlinkUnreachable(f"no savepoint within {timeout_s:.0f} s")
+
+    def _why(self, job: str, complete: int, failed: dict[str, Any]) -> str:
+        """Return why a checkpoint failed; the log is read once for failures in a row of one kind."""
+        message = failed.get("failure_message") or ""
+        kind = (job, complete, message)
+        if self._told is None or self._told[0] != kind:
+            self._told = kind, self._logged(f"complete checkpoint {failed['id']} for job {job}") or message
+        return self._told[1]
+
+    def _logged(self, event: str) -> str:
+        """Return an event in the JobManager's log with its stack trace, empty where it is not found."""
+        found: list[str] = []
+        try:
+            with urllib.request.urlopen(f"{self.address}/jobmanager/log", timeout=10) as answer:
+                if int(answer.headers.get("Content-Length", 0)) > _MOST_OF_LOG:
+                    return ""
+                for line in answer:
+                    text = line.decode(errors="replace").rstrip()
+                    if event in text:
+                        found = [text.rpartition(event)[2]]
+                    elif found and (_NEXT_EVENT.match(text) or len(found) >= _LONGEST_TRACE):
+                        break
+                    elif found:
+                        found.append(text)
+        except (OSError, ValueError):
+            pass  # not every cluster has its log in a file
+        return "\n".join(found[1:])
 
     def _get(self, path: str) -> Any:
         return self._call(path, None)

@@ -117,11 +117,12 @@ class SubmittedJob:
         cluster = self.submission.cluster
         return f"{cluster} has not answered for {for_s:.0f} s: its JobManager is gone, or cannot be reached"
 
-    def expect_finished(self, state: str) -> None:
+    def expect_finished(self, state: str, of_checkpoints: str) -> None:
         """Tell how a job ended that has.
 
         Args:
             state: in which it was seen last.
+            of_checkpoints: why checkpoints failed when they were last looked at.
 
         Raises:
             JobFailed: where it did not finish.
@@ -132,7 +133,9 @@ class SubmittedJob:
             failures = self.failures()
         except FlinkUnreachable:
             failures = []
-        reason = reason_of(failures[-1].trace) if failures else f"the job is {state.lower()}"
+        reason = f"the job is {state.lower()}"
+        if failures:
+            reason = reason_of(failures[-1].trace, of_checkpoints)
         raise JobFailed(reason, self.log)
 
 

@@ -121,7 +121,7 @@ def run_on_cluster(
                 raise submitted.gone(problem, WAIT_S, progress.checkpoints.latest) from None
             state = _state(rest, job) or ("FINISHED" if savepoint else state)
         if savepoint is None:
-            submitted.expect_finished(state)
+            submitted.expect_finished(state, progress.checkpoints.failed_because)
             commit_reached(source, ends, console)
     counted = {
         name: int(progress.counters.get(name, 0)) for name in ("events", "rejected", "late", "results")

@@ -135,7 +135,8 @@ def follow(
             for failure in progress.failures:
                 if failure not in said:
                     said.append(failure)
-                    console.print(Text(f"restarts after: {reason_of(failure.trace)}"), soft_wrap=True)
+                    reason = reason_of(failure.trace, progress.checkpoints.failed_because)
+                    console.print(Text(f"restarts after: {reason}"), soft_wrap=True)
             time.sleep(_EVERY_S)
     return progress
 

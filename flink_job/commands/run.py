@@ -105,14 +105,14 @@ def _run(pipeline: Pipeline, console: Console, go_on: str | None, port: int, ove
         console.print(
             f"[bold]{pipeline.name}[/] runs as job {job.id}; web UI: {job.rest.address}", soft_wrap=True
         )
-        counters = follow(job, console, lambda: bool(interrupted)).counters
+        progress = follow(job, console, lambda: bool(interrupted))
         finished, savepoint = _stop(job, pipeline, console) if interrupted else (True, None)
         if finished:
-            job.wait()
+            job.wait(progress.checkpoints.failed_because)
             commit_reached(source, ends, console)
     events, rejects = _totals(totals)
     folders = {name: sink.folder for name, sink in sinks.items() if isinstance(sink, FileSink)}
-    counted = {name: int(counters.get(name, 0)) for name in ("late", "results")}
+    counted = {name: int(progress.counters.get(name, 0)) for name in ("late", "results")}
     if "late" in folders:
         counted["late"] = sum(event.get("events", 1) for event in read_objects(folders["late"]))
     if "results" in folders:

@@ -333,7 +333,8 @@ def test_a_file_system_without_its_plugin_is_known_before_anything_starts(
     monkeypatch.setenv("FLINK_PLUGINS_DIR", str(tmp_path / "plugins"))
     monkeypatch.chdir(tmp_path)
     Path("p.yaml").write_text(yaml.safe_dump(PLAN | {"source": {"type": "simulator"}}))
-    told = f"Flink cannot use {uri.partition(':')[0]}:// here: {tmp_path}/plugins has no folder with {jar}-*.jar."
+    folder, scheme = tmp_path / "plugins", uri.partition(":")[0]
+    told = f"Flink cannot use {scheme}:// here: {folder} has no folder with {jar}-*.jar."
     given = ["p.yaml", f"--set=checkpoints.dir={uri}"]
 
     ran = CliRunner().invoke(main, ["run", *given, "--port=0"])
