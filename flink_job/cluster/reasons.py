@@ -46,7 +46,7 @@ class _Cause:
             return None
         names = {name: value or "" for name, value in found.groupdict().items()}
         told = f"{self.happened}. {self.remedy}.".format(**names)
-        return told.replace("  ", " ").replace(" .", ".")
+        return told.replace("  ", " ").replace(": .", ".")
 
 
 def _cause(pattern: str, happened: str, remedy: str) -> _Cause:
@@ -68,20 +68,20 @@ _CAUSES = (
     ),
     _cause(
         r"(?:(?P<where>/[^\s:']+): )?No space left on device",
-        "a disk is full {where}",
+        "a disk is full: {where}",
         "Free some of it (that of checkpoints, of file sinks or of Flink's io.tmp.dirs), or name other "
         f"folders; {_GOES_ON}, or is gone on with by --from latest where it was given up",
     ),
     _cause(
         r"(?:(?:Failed to create directory for shared state:|AccessDeniedException:|Mkdirs failed to create) "
         r"(?P<where>\S+)|Read-only file system|Permission denied)",
-        "a folder cannot be written to {where}",
+        "a folder cannot be written to: {where}",
         "See to it that it is there and Flink's user may write to it (that of checkpoints, of file sinks or "
         "Flink's io.tmp.dirs), or name another",
     ),
     _cause(
         r"OutOfMemoryError: (?P<what>[^\n]+)|RESOURCE_EXHAUSTED",
-        "Flink's Java ran out of memory {what}",
+        "Flink's Java ran out of memory: {what}",
         "Give the TaskManagers more (taskmanager.memory.process.size), or lower `parallelism`; for Metaspace "
         "see `sketchstream doctor --cluster`",
     ),
@@ -191,22 +191,29 @@ def reason_of(trace: str, of_checkpoints: str = "") -> str:
     """
     if _TOO_MANY in trace and of_checkpoints:
         return f"too many checkpoints failed: {reason_of(of_checkpoints)}"
-    said = _python_error(trace) or _java_messages(trace)
+    own, said = _python_error(trace)
+    if own:
+        return said
+    said = said or _java_messages(trace)
     known = (cause.told(said) for cause in _CAUSES)
     return next(filter(None, known), None) or _innermost(said)
 
 
-def _python_error(trace: str) -> str:
-    """Return the error of the last Python traceback, empty where there is none or it is Java's."""
+def _python_error(trace: str) -> tuple[bool, str]:
+    """Return the error of the last Python traceback, and whether it is one of ours that says all there is.
+
+    It is empty where there is none, or it is Java's.
+    """
     python = trace.rpartition(_TRACEBACK)[2] if _TRACEBACK in trace else ""
     # The frames of a traceback are indented; the first line that is not is the error.
     for line in python.splitlines()[1:]:
         if named := _NAMED_ERROR.match(line):
             name, said = named[1], named[2] or ""
             if name == _FROM_JAVA:
-                return ""
-            return said if name in _TELLING else f"{name}: {said}".removesuffix(": ")
-    return ""
+                break
+            told = said if name in _TELLING else f"{name}: {said}".removesuffix(": ")
+            return name in _TELLING, told
+    return False, ""
 
 
 def _java_messages(trace: str) -> str:
