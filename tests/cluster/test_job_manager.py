@@ -16,7 +16,7 @@ from waiting import wait_for
 from flink_job.standalone.cluster import FlinkCluster
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
-EVENTS, MINUTE_MS, START_MS = 12_000, 60_000, 1_700_000_040_000
+EVENTS, MINUTE_MS, START_MS = 5_000, 60_000, 1_700_000_040_000
 PIPELINE = {
     "name": "bereft",
     "checkpoints": {"every": "1s"},

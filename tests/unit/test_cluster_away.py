@@ -209,6 +209,7 @@ def test_ctrl_c_ends_the_waiting(flink: PlayedFlink, monkeypatch: pytest.MonkeyP
 
     assert ran.exit_code == 1
     assert "it had no checkpoint yet; begin again with: sketchstream run" in ran.output
+    assert "stopping with a savepoint" not in ran.output  # of which nobody would hear
 
 
 def go_on(flink: PlayedFlink, restored: list[str]) -> Result:
@@ -278,16 +279,11 @@ def test_a_note_without_folder_of_an_earlier_version_is_understood(folder: Path,
     assert restored == [checkpoint.as_uri()]
 
 
+DEEP = b"[" * 100_000
 BROKEN = [
-    b"",
-    b'{"metrics.n": {"kind"',
-    b"[]",
-    b'"x"',
-    b'{"metrics.n": 5}',
-    b"\xff\xfe",
-    b"[" * 100_000,
-    b"null",
-]
+    b"", b'{"metrics.n": {"kind"', b"[]", b'"x"', b'{"metrics.n": 5}', b"\xff\xfe", b"null", DEEP,
+    b'{"metrics.n": {"kind": "\xff"}, "cluster": "\xff"}', b'{"metrics.n": {"kind": %b' % DEEP,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("content", BROKEN, ids=range(len(BROKEN)))
@@ -320,7 +316,7 @@ def test_what_flink_says_of_checkpoints_is_read(flink: PlayedFlink) -> None:
     flink.checkpoints = {
         "counts": {"restored": 1, "total": 9, "in_progress": 1, "completed": 2, "failed": 7},
         "latest": latest,
-        "history": [running, *failed, complete],
+        "history": [running, *failed, complete, {"id": 1, "status": "FAILED", "failure_message": "Old."}],
     }
     rest = FlinkRest(f"http://{flink.address}")
 
