@@ -124,7 +124,7 @@ _CAUSES = (
     _cause(
         r"TaskManager with id (?P<name>\S+) is no longer reachable"
         r"|Heartbeat of TaskManager with id (?P<silent>\S+) timed out"
-        r"|remote task manager '[^'\[]*(?:\[ (?P<remote>[^\] ]+) \])?"
+        r"|task manager '[^'\[]*(?:\[ (?P<remote>[^\] ]+) \])?"
         r"|Task[Mm]anager (?P<lost>\S+) (?:was lost|is shutting down)"
         r"|The TaskExecutor is shutting down|TaskExecutorGateway|/user/rpc/taskmanager_",
         "the TaskManager {name}{silent}{remote}{lost} is gone: it was killed, crashed, ran out of memory or "
