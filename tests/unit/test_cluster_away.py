@@ -42,10 +42,12 @@ class PlayedFlink:
         knows: whether it knows the job.
         state: the job's state.
         checkpoints: what it answers of the job's checkpoints.
+        log: the JobManager's log, and how often it was read.
     """
 
     def __init__(self) -> None:
         self.looks, self.knows, self.state, self.checkpoints = 0, True, "RUNNING", NO_CHECKPOINTS
+        self.log, self.log_reads = b"", 0
         self.dies_after, self.port, self._server = 10**9, 0, self._listening(0)
         self.port = self._server.server_address[1]
 
@@ -78,6 +80,13 @@ class PlayedFlink:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                if self.path == "/jobmanager/log":
+                    flink.log_reads += 1
+                    self.send_response(200)
+                    self.send_header("Content-Length", str(len(flink.log)))
+                    self.end_headers()
+                    self.wfile.write(flink.log)
+                    return
                 answer = flink.answer(self.path)
                 self.send_response(404 if answer is None else 200)
                 self.end_headers()
@@ -326,6 +335,39 @@ def test_what_flink_says_of_checkpoints_is_read(flink: PlayedFlink) -> None:
     flink.knows = False
     with pytest.raises(JobUnknown):
         rest.status(JOB)
+
+
+LOGGED = """\
+2026-11-30 18:32:02,626 WARN  o.a.f.r.c.CheckpointFailureManager - Failed to trigger or complete checkpoint \
+2 for job {other}. (0 consecutive failed attempts so far)
+org.apache.flink.runtime.checkpoint.CheckpointException: Checkpoint expired before completing.
+2026-11-30 18:32:03,693 WARN  o.a.f.r.c.CheckpointFailureManager - Failed to trigger or complete checkpoint \
+2 for job {job}. (0 consecutive failed attempts so far)
+org.apache.flink.runtime.checkpoint.CheckpointException: Asynchronous task checkpoint failed.
+\tat org.apache.flink.runtime.messages.checkpoint.SerializedCheckpointException.unwrap(Checkpoint.java:51)
+Caused by: org.apache.flink.util.SerializedThrowable: java.io.IOException: No space left on device
+\t... 3 more
+2026-11-30 18:32:03,695 INFO  o.a.f.r.c.CheckpointCoordinator - Triggering checkpoint 3 for job {job}.
+Caused by: java.lang.IllegalStateException: something else
+"""
+
+
+def test_why_checkpoints_fail_is_read_from_the_log_once_for_failures_of_one_kind(flink: PlayedFlink) -> None:
+    def failed(*numbers: int, message: str = "Asynchronous task checkpoint failed.") -> Checkpoints:
+        history = [{"id": n, "status": "FAILED", "failure_message": message} for n in numbers]
+        flink.checkpoints = {"counts": {"completed": 0}, "latest": {}, "history": history}
+        return rest.checkpoints(JOB)
+
+    rest = FlinkRest(f"http://{flink.address}")
+    flink.log = LOGGED.format(job=JOB, other="b" * 32).encode()
+
+    first, second = failed(2), failed(3, 2)
+
+    assert first.failed_because.splitlines()[-2:] == LOGGED.splitlines()[-4:-2]
+    assert (second.failed, second.failed_because, flink.log_reads) == (2, first.failed_because, 1)
+    assert progress.told(second).startswith("no checkpoint yet, 2 failed: a disk is full. Free some of it")
+    # What is not in the log is told by its name.
+    assert failed(4, 3, 2, message="Checkpoint was declined.").failed_because == "Checkpoint was declined."
 
 
 @pytest.mark.parametrize(
