@@ -143,7 +143,8 @@ def follow(
 
 def told(checkpoints: Checkpoints) -> str:
     """Return how checkpoints fare, in a few words."""
-    words = f"checkpoints {checkpoints.completed:,}" if checkpoints.completed else "no checkpoint yet"
+    none = "no new checkpoint yet" if checkpoints.latest else "no checkpoint yet"
+    words = f"checkpoints {checkpoints.completed:,}" if checkpoints.completed else none
     if checkpoints.failed:
         since = " since" if checkpoints.completed else ""
         words += f", {checkpoints.failed}{since} failed: {reason_of(checkpoints.failed_because)}"

@@ -372,6 +372,7 @@ def test_why_checkpoints_fail_is_read_from_the_log_once_for_failures_of_one_kind
     ("checkpoints", "said"),
     [
         (Checkpoints(), "no checkpoint yet"),
+        (Checkpoints(latest="file:/c/chk-2"), "no new checkpoint yet"),
         (Checkpoints(running_s=40.4), "no checkpoint yet, the first has run for 40 s"),
         (
             Checkpoints(0, 3, "Not known.", 2),
