@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import wraps
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 from rich.console import Console
@@ -21,6 +21,9 @@ from flink_job.pipeline.spec import Pipeline
 from flink_job.screen import Screen
 from flink_job.sources.source import SourceProblem
 from operators.plain_text import in_lines, in_one_line
+
+if TYPE_CHECKING:
+    from flink_job.cluster.failures import JobFailed
 
 DEMO_PIPELINE = Path(__file__).resolve().parent.parent / "pipelines" / "demo.yaml"
 DEMO_ITEMS = DEMO_PIPELINE.with_name("shop_items.jsonl")
@@ -119,16 +122,14 @@ def demo(port: int | None, overrides: tuple[str, ...], as_json: bool) -> None:
     from flink_job.commands.results_table import latest_results
     from flink_job.demo.processor import processor_report
     from flink_job.demo.report import Totals, report
-    from flink_job.sinks.file_sink import read_lines
+    from flink_job.sinks.file_sink import read_objects
 
     pipeline = load_pipeline(DEMO_PIPELINE, (f"similar.like_this.items.path={DEMO_ITEMS}", *overrides))
     outcome = _run(pipeline, _screen(as_json), None, port, True)
     totals = Totals(outcome.events, sum(outcome.rejects.values()), outcome.late, outcome.elapsed_s)
-    results = latest_results(read_lines(Path(outcome.folders["results"])))
+    results = latest_results(read_objects(Path(outcome.folders["results"])))
     shown = report(results, pipeline.source, totals)
-    enriched, similar = (
-        map(json.loads, read_lines(Path(outcome.folders[name]))) for name in ("enriched", "similar")
-    )
+    enriched, similar = (read_objects(Path(outcome.folders[name])) for name in ("enriched", "similar"))
     events = processor_report(enriched, similar, shown.exact.whole_run(), pipeline.enrich, DEMO_ITEMS)
     if as_json:
         click.echo(json.dumps(shown.as_json() | {"single_events": events.as_json()}))
@@ -340,13 +341,14 @@ def _run(
         return run_pipeline(pipeline, console, go_on, port, overwrite)
     except JobFailed as problem:
         if isinstance(problem, ClusterLost) and again is not None:
-            revive(pipeline, problem.reason, again)
-        _end_failed(pipeline, problem.reason, problem.log)
+            problem.way_on = revive(pipeline, problem.reason, again)
+        _end_failed(pipeline, problem)
 
 
-def _end_failed(pipeline: Pipeline, reason: str, log: Path) -> NoReturn:
+def _end_failed(pipeline: Pipeline, problem: JobFailed) -> NoReturn:
     """End the process as that of a job that failed."""
-    _tell(f"{pipeline.name} failed: {reason}\nthe whole story: {log}")
+    told = [f"{pipeline.name} failed: {problem.reason}", problem.way_on, f"the whole story: {problem.log}"]
+    _tell("\n".join(filter(None, told)))
     sys.exit(_FAILED)
 
 
@@ -374,7 +376,7 @@ def _run_on_cluster(
         with private_folder(pipeline.run_folder()):
             ran = run_on_cluster(pipeline, path, overrides, cluster, detach, go_on, _screen(as_json))
     except JobFailed as problem:
-        _end_failed(pipeline, problem.reason, problem.log)
+        _end_failed(pipeline, problem)
     if as_json:
         click.echo(json.dumps(asdict(ran)))
     else:

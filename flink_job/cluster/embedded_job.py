@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flink_job.cluster.failures import JobFailed, reason_of, trouble_of
-from flink_job.cluster.rest import Failure, FlinkRest
+from flink_job.cluster.failures import JobFailed, failures_of
+from flink_job.cluster.reasons import reason_of
+from flink_job.cluster.rest import Failure, FlinkGone, FlinkRest, FlinkUnreachable
 from flink_job.connector import connector_jar
 from flink_job.machine.environment import export_java
 from flink_job.machine.flink import LOG4J_PROPERTIES
 from flink_job.machine.orphans import end_orphans, mark_run
+from flink_job.pipeline.file_systems import FILE, scheme_of
 from flink_job.pipeline.spec import Pipeline
 from flink_job.rest_guard.jar import guard_jar
 from flink_job.settings import embedded_settings, job_settings, slots
@@ -26,6 +28,7 @@ from flink_job.sinks.sink import Sink
 from flink_job.sources.source import Source
 
 if TYPE_CHECKING:
+    from py4j.java_gateway import JVMView
     from pyflink.common import JobClient
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -57,8 +60,11 @@ class EmbeddedJob:
     mark: str
     _task_manager_seen_s: float = field(default_factory=time.monotonic)
 
-    def wait(self) -> None:
+    def wait(self, of_checkpoints: str) -> None:
         """Wait for the end.
+
+        Args:
+            of_checkpoints: why checkpoints failed when they were last looked at.
 
         Raises:
             ClusterLost: where the Java process died.
@@ -73,22 +79,26 @@ class EmbeddedJob:
                 raise self._lost(
                     "the Java process is gone: it was killed or crashed, or the machine is out of memory"
                 ) from None
-            raise JobFailed(reason_of(str(problem)), self.log) from None
+            raise JobFailed(reason_of(str(problem), of_checkpoints), self.log) from None
 
-    def trouble(self) -> Failure | None:
-        """Return the failure after which the job restarted last, None where it never did.
+    def failures(self) -> list[Failure]:
+        """Return the failures after which the job restarted, the oldest first.
 
         Raises:
             ClusterLost: where the TaskManager died, so that the job would wait for slots for ever.
             JobFailed: where another attempt would fail in the same way, because the source cannot be read.
         """
-        trouble = trouble_of(self.rest, self.id, self.log)
+        failures = failures_of(self.rest, self.id, self.log)
         now = time.monotonic()
         if self.rest.task_managers():
             self._task_manager_seen_s = now
         elif now - self._task_manager_seen_s > _WITHOUT_TASK_MANAGER_S:
             raise self._lost("Flink's TaskManager is gone: it ended after an error it could not contain")
-        return trouble
+        return failures
+
+    def is_away(self, problem: FlinkUnreachable, for_s: float, last_seen: str | None) -> str | None:
+        """Return None where the cluster has gone, as it does with its job, else that it is busy."""
+        return None if isinstance(problem, FlinkGone) else ""
 
     def _lost(self, reason: str) -> ClusterLost:
         """End what is left of the cluster."""
@@ -151,12 +161,25 @@ def start(
     configuration = Configuration()
     for key, value in settings.items():
         configuration.set_string(key, value)
+    if any(scheme_of(uri) != FILE for uri in (pipeline.checkpoint_uri(), *filter(None, [restore]))):
+        _load_file_systems(get_gateway().jvm)
     env = StreamExecutionEnvironment.get_execution_environment(configuration)
     build(pipeline, source, sinks, env, begun_ms=time.time_ns() // 1_000_000 if restore is None else None)
     graph = stream_graph(env, pipeline, source)
     client = JobClient(env._j_stream_execution_environment.executeAsync(graph))
     log = max(logs.glob("*.log"), key=lambda path: path.stat().st_mtime_ns, default=logs)
     return EmbeddedJob(client, FlinkRest(f"http://localhost:{port}"), str(client.get_job_id()), log, mark)
+
+
+def _load_file_systems(jvm: JVMView) -> None:
+    """Have Java use the file systems of Flink's plugins, which an embedded cluster does not do by itself.
+
+    Their options, such as those of a login, are taken from the `config.yaml` in FLINK_CONF_DIR.
+    """
+    flink = jvm.org.apache.flink
+    options = flink.configuration.GlobalConfiguration.loadConfiguration()
+    plugins = flink.core.plugin.PluginUtils.createPluginManagerFromRootFolder(options)
+    flink.core.fs.FileSystem.initialize(options, plugins)
 
 
 @contextmanager

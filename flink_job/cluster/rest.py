@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 import urllib.error
 import urllib.request
@@ -14,6 +15,10 @@ from urllib.parse import quote
 ENDED = ("FINISHED", "FAILED", "CANCELED")
 """The states of a job that will not run again."""
 _MAX_QUERY = 3000
+_NOT_FOUND = 404
+_MOST_OF_LOG = 64 * 1024 * 1024
+_LONGEST_TRACE = 400
+_NEXT_EVENT = re.compile(r"\d{4}-\d\d-\d\d |\{")
 
 
 class FlinkUnreachable(Exception):
@@ -22,6 +27,10 @@ class FlinkUnreachable(Exception):
 
 class FlinkGone(FlinkUnreachable):
     """Nothing listens at the REST address any more."""
+
+
+class JobUnknown(FlinkUnreachable):
+    """The cluster answers, and knows no such job."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +46,25 @@ class Failure:
     trace: str
 
 
+@dataclass(frozen=True)
+class Checkpoints:
+    """How the checkpoints of a job fare.
+
+    Attributes:
+        completed: how many are complete since the job was submitted.
+        failed: how many have failed since the last one that is complete.
+        failed_because: what Flink says of the last of them; from the JobManager's log where that can be read.
+        running_s: for how long one has been under way, None where none is.
+        latest: where the newest complete one is, or the savepoint or checkpoint that the job began with.
+    """
+
+    completed: int = 0
+    failed: int = 0
+    failed_because: str = ""
+    running_s: float | None = None
+    latest: str | None = None
+
+
 class FlinkRest:
     """The REST interface of a cluster.
 
@@ -46,10 +74,21 @@ class FlinkRest:
 
     def __init__(self, address: str) -> None:
         self.address = address
+        self._told: tuple[tuple[str, int, str], str] | None = None
 
     def status(self, job: str) -> str:
-        """Return the job's state: RUNNING, FINISHED, FAILED, CANCELED and others."""
-        return self._get(f"/jobs/{job}")["state"]
+        """Return the job's state: RUNNING, FINISHED, FAILED, CANCELED and others.
+
+        Raises:
+            JobUnknown: where the cluster answers and knows no such job.
+        """
+        try:
+            return self._get(f"/jobs/{job}")["state"]
+        except FlinkUnreachable as problem:
+            cause = problem.__cause__
+            if isinstance(cause, urllib.error.HTTPError) and cause.code == _NOT_FOUND:
+                raise JobUnknown(f"{self.address} knows no job {job}") from problem
+            raise
 
     def counters(self, job: str, names: tuple[str, ...]) -> dict[str, float]:
         """Return the sum over all workers of each counter that is there, by the last part of its name."""
@@ -68,10 +107,10 @@ class FlinkRest:
         """Return how many TaskManagers the cluster has."""
         return self._get("/overview")["taskmanagers"]
 
-    def last_failure(self, job: str) -> Failure | None:
-        """Return the job's newest failure, None where it never failed. It may be known some seconds late."""
+    def failures(self, job: str) -> list[Failure]:
+        """Return the job's failures, the oldest first. They may be known some seconds late."""
         history = self._get(f"/jobs/{job}/exceptions").get("exceptionHistory", {}).get("entries", [])
-        return Failure(history[0]["timestamp"], history[0]["stacktrace"]) if history else None
+        return [Failure(entry["timestamp"], entry["stacktrace"]) for entry in reversed(history)]
 
     def is_ending(self, job: str) -> bool:
         """Return whether the job has ended, or parts of it have because their input did.
@@ -82,13 +121,23 @@ class FlinkRest:
         parts = [vertex["status"] for vertex in answer["vertices"]]
         return answer["state"] == "FINISHED" or (answer["state"] == "RUNNING" and "FINISHED" in parts)
 
-    def latest_checkpoint(self, job: str) -> str | None:
-        """Return where the newest checkpoint or savepoint of a job is, None where there is none."""
-        latest = self._get(f"/jobs/{job}/checkpoints").get("latest") or {}
-        found = [latest[kind] for kind in ("completed", "savepoint") if latest.get(kind)]
-        if not found:
-            return None
-        return max(found, key=lambda checkpoint: checkpoint["id"])["external_path"]
+    def checkpoints(self, job: str) -> Checkpoints:
+        """Return how the checkpoints of a job fare."""
+        answer, now_ms = self._get(f"/jobs/{job}/checkpoints"), self._get(f"/jobs/{job}")["now"]
+        latest = answer.get("latest") or {}
+        complete = [latest[kind] for kind in ("completed", "savepoint", "restored") if latest.get(kind)]
+        newest = max(complete, key=lambda checkpoint: checkpoint["id"], default={"id": 0})
+        since = [entry for entry in answer.get("history", ()) if entry["id"] > newest["id"]]
+        failed = [entry for entry in since if entry["status"] == "FAILED"]
+        because = self._why(job, newest["id"], failed[0]) if failed else ""
+        running = [entry["trigger_timestamp"] for entry in since if entry["status"] == "IN_PROGRESS"]
+        return Checkpoints(
+            answer["counts"]["completed"],
+            len(failed),
+            because,
+            max(now_ms - min(running), 0) / 1000 if running else None,
+            newest.get("external_path"),
+        )
 
     def configuration(self) -> dict[str, str]:
         """Return the cluster's own configuration, secrets masked."""
@@ -116,6 +165,33 @@ class FlinkRest:
                 raise FlinkUnreachable(f"the savepoint failed: {cause}")
             time.sleep(0.2)
         raise FlinkUnreachable(f"no savepoint within {timeout_s:.0f} s")
+
+    def _why(self, job: str, complete: int, failed: dict[str, Any]) -> str:
+        """Return why a checkpoint failed; the log is read once for failures in a row of one kind."""
+        message = failed.get("failure_message") or ""
+        kind = (job, complete, message)
+        if self._told is None or self._told[0] != kind:
+            self._told = kind, self._logged(f"complete checkpoint {failed['id']} for job {job}") or message
+        return self._told[1]
+
+    def _logged(self, event: str) -> str:
+        """Return an event in the JobManager's log with its stack trace, empty where it is not found."""
+        found: list[str] = []
+        try:
+            with urllib.request.urlopen(f"{self.address}/jobmanager/log", timeout=10) as answer:
+                if int(answer.headers.get("Content-Length", 0)) > _MOST_OF_LOG:
+                    return ""
+                for line in answer:
+                    text = line.decode(errors="replace").rstrip()
+                    if event in text:
+                        found = [text.rpartition(event)[2]]
+                    elif found and (_NEXT_EVENT.match(text) or len(found) >= _LONGEST_TRACE):
+                        break
+                    elif found:
+                        found.append(text)
+        except (OSError, ValueError):
+            pass  # not every cluster has its log in a file
+        return "\n".join(found[1:])
 
     def _get(self, path: str) -> Any:
         return self._call(path, None)

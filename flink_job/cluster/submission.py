@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flink_job.cluster.code_archive import write_code_archive
-from flink_job.cluster.failures import JobFailed, reason_of
+from flink_job.cluster.failures import JobFailed
+from flink_job.cluster.reasons import reason_of
 from flink_job.connector import connector_jar
 from flink_job.machine.environment import export_java
 from flink_job.machine.flink import flink_home

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -11,16 +12,22 @@ from pathlib import Path
 
 from rich.console import Console
 
-from flink_job.cluster.rest import ENDED, FlinkRest, FlinkUnreachable
+from flink_job.cluster.rest import ENDED, FlinkGone, FlinkRest, FlinkUnreachable, JobUnknown
 from flink_job.cluster.submission import submit
-from flink_job.cluster.submitted_job import SubmittedJob, latest_of_cluster, note_submitted
+from flink_job.cluster.submitted_job import (
+    WAIT_S,
+    Submission,
+    SubmittedJob,
+    latest_of_cluster,
+    note_submitted,
+)
 from flink_job.commands.committed import commit_reached, ends_to_reach
 from flink_job.commands.interrupts import interrupts
 from flink_job.commands.progress import follow
 from flink_job.machine.environment import EnvironmentProblem
 from flink_job.pipeline.spec import Pipeline
 from flink_job.runs.began import expect_same_shape, write_began
-from flink_job.runs.checkpoints import restore_point
+from flink_job.runs.checkpoints import SAVEPOINTS, restore_point
 from flink_job.settings import CHECKPOINT_FOLDER, PYTHON
 from flink_job.sinks.opening import open_sinks
 from flink_job.sources.opening import open_source
@@ -90,24 +97,36 @@ def run_on_cluster(
     pipeline.run_folder().mkdir(parents=True, exist_ok=True)
     if restore is None:
         write_began(pipeline)
+    command = f"sketchstream run {shlex.quote(str(path))} --cluster {cluster}"
     with interrupts() as interrupted:
         job = submit(pipeline, path, overrides, cluster, restore, settings)
-        note_submitted(pipeline, cluster, job)
-        submitted = SubmittedJob(rest, job, pipeline.run_folder() / "logs" / "submission.log")
+        folder = settings.get(CHECKPOINT_FOLDER, pipeline.checkpoint_uri()).rstrip("/")
+        submission = Submission(cluster, job, folder, restore)
+        note_submitted(pipeline, submission)
+        log = pipeline.run_folder() / "logs" / "submission.log"
+        submitted = SubmittedJob(rest, submission, pipeline, command, log)
         console.print(f"[bold]{pipeline.name}[/] runs as job {job}; web UI: {rest.address}", soft_wrap=True)
+        # Who leaves wants to know that the cluster has it.
+        progress = follow(submitted, console, lambda: bool(interrupted), once=detach)
+        if progress.away:  # and Ctrl-C ended the waiting
+            raise submitted.gone(progress.unanswered, progress.silent_s, progress.checkpoints.latest)
         if detach:
-            return ClusterRun(job, rest.address, rest.status(job), {})
-        counters = follow(submitted, console, lambda: bool(interrupted)).counters
-        savepoint = None
+            return ClusterRun(job, rest.address, progress.state, {})
+        savepoint, state = None, progress.state
         if interrupted:
             console.print("stopping with a savepoint; Ctrl-C again to leave the job running")
-            folder = settings.get(CHECKPOINT_FOLDER, pipeline.checkpoint_uri()).rstrip("/")
-            savepoint = stop(rest, job, f"{folder}/savepoints")
+            try:
+                savepoint = stop(rest, job, f"{folder}/{SAVEPOINTS}")
+            except (FlinkGone, JobUnknown) as problem:
+                raise submitted.gone(problem, WAIT_S, progress.checkpoints.latest) from None
+            state = _state(rest, job) or ("FINISHED" if savepoint else state)
         if savepoint is None:
-            submitted.wait()
+            submitted.expect_finished(state, progress.checkpoints.failed_because)
             commit_reached(source, ends, console)
-    counted = {name: int(counters.get(name, 0)) for name in ("events", "rejected", "late", "results")}
-    return ClusterRun(job, rest.address, rest.status(job), counted, savepoint)
+    counted = {
+        name: int(progress.counters.get(name, 0)) for name in ("events", "rejected", "late", "results")
+    }
+    return ClusterRun(job, rest.address, state, counted, savepoint)
 
 
 def stop(rest: FlinkRest, job: str, folder: str) -> str | None:
@@ -123,30 +142,47 @@ def stop(rest: FlinkRest, job: str, folder: str) -> str | None:
 
     Raises:
         EnvironmentProblem: where it cannot be stopped within some minutes.
+        FlinkGone: where nothing listens at the cluster's address, and it was waited for.
+        JobUnknown: where the cluster no longer knows the job.
     """
-    deadline = time.monotonic() + _SAVEPOINT_TIMEOUT_S
+    begun = time.monotonic()
     while True:
         try:
             savepoint = rest.stop_with_savepoint(job, folder, _SAVEPOINT_TIMEOUT_S)
         except FlinkUnreachable as problem:
             if _has_ended(rest, job):
                 return None
-            if time.monotonic() > deadline:
+            waited_s = time.monotonic() - begun
+            if waited_s > WAIT_S and isinstance(problem, FlinkGone):
+                raise
+            if waited_s > _SAVEPOINT_TIMEOUT_S:
                 raise EnvironmentProblem(
                     f"job {job} could not be stopped: {problem}", f"it runs on; stop it at {rest.address}"
                 ) from None
             time.sleep(_AGAIN_S)
         else:
-            while not _has_ended(rest, job) and time.monotonic() <= deadline:
+            while (
+                _state(rest, job) not in (*ENDED, None) and time.monotonic() - begun <= _SAVEPOINT_TIMEOUT_S
+            ):
                 time.sleep(_LOOK_S)
             return savepoint
 
 
 def _has_ended(rest: FlinkRest, job: str) -> bool:
-    """Return whether a job is known to have ended."""
-    with suppress(FlinkUnreachable):
+    """Return whether a job is known to have ended; where it is not known at all is an error."""
+    try:
         return rest.status(job) in ENDED
-    return False
+    except JobUnknown:
+        raise
+    except FlinkUnreachable:
+        return False
+
+
+def _state(rest: FlinkRest, job: str) -> str | None:
+    """Return a job's state, None where the cluster does not tell."""
+    with suppress(FlinkUnreachable):
+        return rest.status(job)
+    return None
 
 
 def _restore_point(pipeline: Pipeline, go_on: str | None) -> str | None:

@@ -50,6 +50,8 @@ def examine(pipeline: Pipeline | None = None, cluster: str | None = None) -> lis
         del checks["web UI port"]
     findings = [guarded(name, lambda check=check: [check()]) for name, check in checks.items()]
     if pipeline is not None:
+        if cluster is None:  # which has file systems of its own
+            findings.append(guarded("checkpoints", lambda: [jars.check_file_system(pipeline)]))
         findings.append(guarded("Kafka", lambda: check_kafka(pipeline)))
     if cluster is not None:
         findings.append(guarded("cluster", lambda: check_cluster(cluster, pipeline)))

@@ -10,7 +10,7 @@ from flink_job.commands.cluster_run import ClusterRun
 from flink_job.commands.results_table import latest_results, result_tables
 from flink_job.commands.run import Outcome
 from flink_job.pipeline.spec import RESULTS, Pipeline
-from flink_job.sinks.file_sink import FileSinkSpec, read_lines
+from flink_job.sinks.file_sink import FileSinkSpec, read_objects
 from flink_job.sinks.kafka_spec import KafkaSinkSpec
 from flink_job.sinks.print_sink import PrintSinkSpec
 
@@ -25,7 +25,7 @@ def show(outcome: Outcome, pipeline: Pipeline, path: Path, console: Console) -> 
         console: where to print.
     """
     if RESULTS in outcome.folders and isinstance(pipeline.sinks.results, PrintSinkSpec):
-        for table in result_tables(latest_results(read_lines(Path(outcome.folders[RESULTS])))):
+        for table in result_tables(latest_results(read_objects(Path(outcome.folders[RESULTS])))):
             console.print(table)
     rate = outcome.events / outcome.elapsed_s if outcome.elapsed_s else 0
     rejected = sum(outcome.rejects.values())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
@@ -13,12 +13,15 @@ from rich.live import Live
 from rich.text import Text
 
 from flink_job.cluster.embedded_job import EmbeddedJob
-from flink_job.cluster.failures import reason_of
-from flink_job.cluster.rest import ENDED, Failure, FlinkGone, FlinkUnreachable
+from flink_job.cluster.reasons import reason_of
+from flink_job.cluster.rest import ENDED, Checkpoints, Failure, FlinkUnreachable
+from flink_job.cluster.submitted_job import SubmittedJob
 from operators.plain_text import in_one_line
 
 COUNTERS = ("events", "rejected", "late", "results", "open_windows", "watermark_s")
 _EVERY_S = 0.5
+_TOLD_EVERY_S = 5
+_LONG_S = 10
 
 
 @dataclass
@@ -30,35 +33,59 @@ class Progress:
         counters: the last value of each counter.
         events_per_s: the rate over the last look.
         started: when it was started, by the monotonic clock in seconds.
-        trouble: the failure after which it restarted last.
+        failures: those after which it restarted, the oldest first.
+        checkpoints: how they fare.
+        away: what is told while the cluster does not answer; empty while it does.
+        unanswered: why it did not answer at the last look; None where it did.
     """
 
     state: str = "STARTING"
     counters: dict[str, float] = field(default_factory=dict)
     events_per_s: float = 0.0
     started: float = field(default_factory=time.monotonic)
-    trouble: Failure | None = None
+    failures: list[Failure] = field(default_factory=list)
+    checkpoints: Checkpoints = field(default_factory=Checkpoints)
+    away: str = ""
+    unanswered: FlinkUnreachable | None = None
+    _answered: float = field(default_factory=time.monotonic)
     _looked: float | None = None
 
-    def look(self, job: EmbeddedJob) -> bool:
-        """Ask the cluster once; return whether the job still runs."""
+    @property
+    def silent_s(self) -> float:
+        """For how long the cluster has not told how the job is."""
+        return time.monotonic() - self._answered
+
+    def look(self, job: EmbeddedJob | SubmittedJob) -> bool:
+        """Ask the cluster once; return whether the job still runs.
+
+        Raises:
+            JobFailed: where the cluster or the job is given up.
+        """
         try:
             self.state = job.rest.status(job.id)
-            counters = job.rest.counters(job.id, COUNTERS)
-            self.trouble = job.trouble()
-        except FlinkGone:
-            return False  # an embedded cluster goes away with its job
-        except FlinkUnreachable:
-            return True  # it is busy, or just about to go
+        except FlinkUnreachable as problem:
+            self.unanswered = problem
+            away = job.is_away(problem, self.silent_s, self.checkpoints.latest)
+            self.away = away or ""
+            return away is not None
+        self.away, self.unanswered, self._answered = "", None, time.monotonic()
+        with suppress(FlinkUnreachable):  # it is busy, or just about to go
+            self.failures = job.failures()
+            self.checkpoints = job.rest.checkpoints(job.id)
+            self._count(job.rest.counters(job.id, COUNTERS))
+        return self.state not in ENDED
+
+    def _count(self, counters: dict[str, float]) -> None:
         now = time.monotonic()
         if self._looked is not None:
             made = counters.get("events", 0) - self.counters.get("events", 0)
             self.events_per_s = max(made, 0) / (now - self._looked)
         self._looked, self.counters = now, self.counters | counters
-        return self.state not in ENDED
 
     def line(self) -> str:
         """Return one line for the screen."""
+        if self.away:
+            return self.away
         counter = self.counters.get
         watermark_s = counter("watermark_s")
         watermark = "none"
@@ -69,30 +96,60 @@ class Progress:
             f"events {counter('events', 0):,.0f} ({self.events_per_s:,.0f}/s)  "
             f"rejects {counter('rejected', 0):,.0f}  late {counter('late', 0):,.0f}  "
             f"results {counter('results', 0):,.0f}  open windows {counter('open_windows', 0):,.0f}  "
-            f"watermark {watermark}"
+            f"watermark {watermark}  {told(self.checkpoints)}"
         )
 
 
-def follow(job: EmbeddedJob, console: Console, stopped: Callable[[], bool]) -> Progress:
+def follow(
+    job: EmbeddedJob | SubmittedJob, console: Console, stopped: Callable[[], bool], once: bool = False
+) -> Progress:
     """Show progress until the job has ended or is to be stopped.
 
     Where the console is no terminal, it is a line every few seconds.
 
+    Args:
+        job: the job.
+        console: where progress is shown.
+        stopped: whether it is to be stopped.
+        once: whether one answer of the cluster is enough.
+
     Raises:
         ClusterLost: where an embedded cluster died.
-        JobFailed: where the job would restart for ever.
+        JobFailed: where the job would restart for ever, or its cluster does not answer any more.
     """
-    progress, shown, told = Progress(), 0.0, None
+    progress, shown, said = Progress(), 0.0, list[Failure]()
     live = Live(Text(progress.line()), console=console, auto_refresh=False, transient=True)
     with live if console.is_terminal else nullcontext():
+        away = ""
         while not stopped() and progress.look(job):
+            if once and progress.unanswered is None:
+                break
+            news = bool(progress.away) != bool(away)
+            if news and away:
+                console.print("the cluster answers again")
+            away = progress.away
             if console.is_terminal:
                 live.update(Text(progress.line()), refresh=True)
-            elif time.monotonic() - shown > 5:
-                console.print(progress.line(), soft_wrap=True)
+            elif news or time.monotonic() - shown > _TOLD_EVERY_S:
+                console.print(Text(progress.line()), soft_wrap=True)
                 shown = time.monotonic()
-            if progress.trouble not in (None, told):
-                told = progress.trouble
-                console.print(Text(in_one_line(f"restarts after: {reason_of(told.trace)}")), soft_wrap=True)
+            for failure in progress.failures:
+                if failure not in said:
+                    said.append(failure)
+                    reason = reason_of(failure.trace, progress.checkpoints.failed_because)
+                    console.print(Text(in_one_line(f"restarts after: {reason}")), soft_wrap=True)
             time.sleep(_EVERY_S)
     return progress
+
+
+def told(checkpoints: Checkpoints) -> str:
+    """Return how checkpoints fare, in a few words."""
+    none = "no new checkpoint yet" if checkpoints.latest else "no checkpoint yet"
+    words = f"checkpoints {checkpoints.completed:,}" if checkpoints.completed else none
+    if checkpoints.failed:
+        since = " since" if checkpoints.completed else ""
+        words += f", {checkpoints.failed}{since} failed: {reason_of(checkpoints.failed_because)}"
+    if checkpoints.running_s is not None and (not checkpoints.completed or checkpoints.running_s > _LONG_S):
+        which = "the next" if checkpoints.completed or checkpoints.failed else "the first"
+        words += f", {which} has run for {checkpoints.running_s:.0f} s"
+    return words

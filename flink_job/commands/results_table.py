@@ -18,11 +18,10 @@ from operators.plain_text import in_one_line
 ROWS_SHOWN = 20
 
 
-def latest_results(lines: Iterable[bytes]) -> list[dict[str, Any]]:
+def latest_results(results: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the last word on every id: the highest revision, retracted ones left out."""
     latest: dict[str, dict[str, Any]] = {}
-    for line in lines:
-        result = json.loads(line)
+    for result in results:
         if result["id"] not in latest or result["revision"] > latest[result["id"]]["revision"]:
             latest[result["id"]] = result
     return [result for result in latest.values() if not result.get("retracted")]

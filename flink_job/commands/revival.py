@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 
 import click
 
+from flink_job.pipeline.file_systems import FILE, scheme_of
 from flink_job.pipeline.reading import PipelineProblem
 from flink_job.pipeline.spec import Pipeline
 from flink_job.runs.checkpoints import latest
@@ -16,23 +18,32 @@ _COUNT = "SKETCHSTREAM_REVIVALS"
 _MOST = 3
 
 
-def revive(pipeline: Pipeline, lost: str, arguments: Sequence[str]) -> None:
+def revive(pipeline: Pipeline, lost: str, arguments: Sequence[str]) -> str:
     """Replace this process by one that goes on from the last checkpoint.
-
-    Returns only where that makes no sense: there is no checkpoint, or it was done three times already.
 
     Args:
         pipeline: the pipeline whose run was lost.
         lost: how, in one line.
-        arguments: of the `run` command, without `--from` and `--overwrite`.
+        arguments: of the `run` command, the pipeline's file first, without `--from` and `--overwrite`.
+
+    Returns:
+        How to go on, where this makes no sense: there is no checkpoint that could be found, or it was done
+        three times already.
     """
+    again = f"sketchstream run {shlex.quote(arguments[0])}"
+    if scheme_of(pipeline.checkpoint_uri()) != FILE:
+        where = f"{pipeline.checkpoint_uri().rstrip('/')}/JOB/chk-NUMBER"
+        return f"go on from its last checkpoint, if it had one, with: {again} --from {where}"
     count = int(os.environ.get(_COUNT, "0"))
     try:
         checkpoint = latest(pipeline)
     except PipelineProblem:
-        return
+        return f"it had no checkpoint yet, so there is nothing to go on from; begin again with: {again}"
     if count >= _MOST:
-        return
+        return (
+            f"it was lost {count + 1} times, so it is not gone on with by itself\n"
+            f"its last checkpoint: {checkpoint}\ngo on with: {again} --from latest"
+        )
     click.echo(f"{lost}; going on from {checkpoint}", err=True)
     sys.stdout.flush()
     sys.stderr.flush()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections import Counter
@@ -17,13 +16,14 @@ from flink_job.commands.committed import commit_reached, ends_to_reach
 from flink_job.commands.interrupts import interrupts
 from flink_job.commands.progress import follow
 from flink_job.machine.environment import EnvironmentProblem
+from flink_job.machine.flink import expect_plugin
 from flink_job.machine.ports import free_port, holder_of, is_free
 from flink_job.pipeline.reading import PipelineProblem
 from flink_job.pipeline.spec import Pipeline
 from flink_job.runs.began import write_began
 from flink_job.runs.checkpoints import restore_point, savepoint_folder
 from flink_job.runs.only_one import only_run
-from flink_job.sinks.file_sink import FileSink, FileSinkSpec, parts, read_lines
+from flink_job.sinks.file_sink import FileSink, FileSinkSpec, parts, read_lines, read_objects
 from flink_job.sinks.kafka_sink import KafkaSink
 from flink_job.sinks.kafka_spec import KafkaSinkSpec
 from flink_job.sinks.opening import open_sinks
@@ -93,6 +93,8 @@ def run(
 
 def _run(pipeline: Pipeline, console: Console, go_on: str | None, port: int, overwrite: bool) -> Outcome:
     restore = None if go_on is None else restore_point(pipeline, go_on)
+    for uri in (pipeline.checkpoint_uri(), *filter(None, [restore])):
+        expect_plugin(uri)
     source = open_source(pipeline, go_on is not None, console)
     if restore is None:
         _begin_afresh(pipeline, overwrite)
@@ -105,16 +107,16 @@ def _run(pipeline: Pipeline, console: Console, go_on: str | None, port: int, ove
         console.print(
             f"[bold]{pipeline.name}[/] runs as job {job.id}; web UI: {job.rest.address}", soft_wrap=True
         )
-        counters = follow(job, console, lambda: bool(interrupted)).counters
+        progress = follow(job, console, lambda: bool(interrupted))
         finished, savepoint = _stop(job, pipeline, console) if interrupted else (True, None)
         if finished:
-            job.wait()
+            job.wait(progress.checkpoints.failed_because)
             commit_reached(source, ends, console)
     events, rejects, rejected_lines = _totals(totals)
     folders = {name: sink.folder for name, sink in sinks.items() if isinstance(sink, FileSink)}
-    counted = {name: int(counters.get(name, 0)) for name in ("late", "results")}
+    counted = {name: int(progress.counters.get(name, 0)) for name in ("late", "results")}
     if "late" in folders:
-        counted["late"] = sum(json.loads(line).get("events", 1) for line in read_lines(folders["late"]))
+        counted["late"] = sum(event.get("events", 1) for event in read_objects(folders["late"]))
     if "results" in folders:
         counted["results"] = sum(1 for _ in read_lines(folders["results"]))
     return Outcome(
@@ -190,9 +192,9 @@ def _stop(job: EmbeddedJob, pipeline: Pipeline, console: Console) -> tuple[bool,
 def _totals(folder: Path) -> tuple[int, dict[str, int], int]:
     """Return the numbers of events, of rejects by reason, and of their lines, as written for each batch."""
     events, rejects, lines = 0, Counter[str](), 0
-    for line in read_lines(folder):
-        batch = json.loads(line)
-        events += batch["events"]
-        rejects.update(batch["rejects"])
-        lines += batch.get("rejected_lines", sum(batch["rejects"].values()))
+    for batch in read_objects(folder):
+        events += batch.get("events", 0)
+        of_batch = batch.get("rejects", {})
+        rejects.update(of_batch)
+        lines += batch.get("rejected_lines", sum(of_batch.values()))
     return events, dict(rejects), lines

@@ -1,11 +1,14 @@
-"""Where Flink is on this machine, and how it and Kafka are told to log."""
+"""Where Flink is on this machine, which file systems it has, and how it and Kafka are told to log."""
 
 from __future__ import annotations
 
 import importlib.util
+import os
+from importlib.metadata import version
 from pathlib import Path
 
 from flink_job.machine.environment import EnvironmentProblem
+from flink_job.pipeline.file_systems import HADOOP, PLUGINS, scheme_of
 
 LOG4J_PROPERTIES = Path(__file__).with_name("log4j.properties")
 
@@ -21,3 +24,35 @@ def flink_home() -> Path:
     if found is None or not found.submodule_search_locations:
         raise EnvironmentProblem("The Python package apache-flink is missing.", "Run `make setup`.")
     return Path(next(iter(found.submodule_search_locations)))
+
+
+def expect_plugin(uri: str) -> None:
+    """Refuse a URI whose file system this machine's Flink has no plugin for.
+
+    Raises:
+        EnvironmentProblem: where the plugin, or Hadoop, is missing.
+    """
+    scheme, plugin = scheme_of(uri), PLUGINS.get(scheme_of(uri), "")
+    if plugin == HADOOP:
+        if not (os.environ.get("HADOOP_CLASSPATH") or list((flink_home() / "lib").glob("*hadoop*.jar"))):
+            raise EnvironmentProblem(
+                f"Flink cannot use {scheme}:// here: it has no Hadoop.",
+                "Install Hadoop and set HADOOP_CLASSPATH to what `hadoop classpath` prints.",
+            )
+    elif plugin and not _has_plugin(plugin):
+        jar, folder = f"{plugin}-{version('apache-flink')}.jar", _plugins_folder()
+        raise EnvironmentProblem(
+            f"Flink cannot use {scheme}:// here: {folder} has no folder with {plugin}-*.jar.",
+            f"Put {jar}, from Maven Central, into {folder / plugin.removesuffix('-hadoop')}/.",
+        )
+
+
+def _plugins_folder() -> Path:
+    own = os.environ.get("FLINK_PLUGINS_DIR")
+    return Path(own) if own else flink_home() / "plugins"
+
+
+def _has_plugin(plugin: str) -> bool:
+    """Return whether the jar is there; what serves a file system may have another make, such as `native`."""
+    made = plugin if plugin.endswith("-presto") else plugin.rpartition("-")[0]
+    return any(_plugins_folder().glob(f"*/{made}-*.jar")) or any((flink_home() / "lib").glob(f"{made}-*.jar"))

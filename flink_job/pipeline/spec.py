@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from flink_job.pipeline.file_systems import expect_file_system
 from flink_job.simulation.simulation import SimulatorSpec
 from flink_job.sinks.file_sink import FileSinkSpec, ResultFileSinkSpec
 from flink_job.sinks.kafka_spec import KafkaSinkSpec, ResultKafkaSinkSpec
@@ -38,8 +39,8 @@ class Checkpoints(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     every: DurationMs = Field("10s", ge=10, validate_default=True)
-    dir: str | None = Field(
-        None, pattern="^[a-z0-9]+://.+", description="A URI; default: .sketchstream/<name>/checkpoints."
+    dir: Annotated[str, AfterValidator(expect_file_system)] | None = Field(
+        None, description="A URI; default: .sketchstream/<name>/checkpoints."
     )
     keep: int = Field(3, ge=1, le=1000)
 

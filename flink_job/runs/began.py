@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from flink_job.machine.private_folder import write_whole
 from flink_job.pipeline.reading import PipelineProblem
 from flink_job.pipeline.spec import Pipeline
+from flink_job.runs.notes import read_note, write_note
 
+_WITHOUT_NOTE = (
+    "run it without --from to begin afresh; or remove that file to go on, and see to it yourself that "
+    "metrics are what they were when the run began"
+)
 _FREE, _COUNTS = {"emit_every", "allowed_lateness"}, "counts_revisions"
 
 
@@ -20,7 +23,7 @@ def began_file(pipeline: Pipeline) -> Path:
 
 def write_began(pipeline: Pipeline) -> None:
     """Note what shapes the state of this pipeline, which is begun afresh."""
-    write_whole(began_file(pipeline), json.dumps(_noted(pipeline), indent=1).encode())
+    write_note(began_file(pipeline), _noted(pipeline))
 
 
 def expect_same_shape(pipeline: Pipeline) -> None:
@@ -30,12 +33,12 @@ def expect_same_shape(pipeline: Pipeline) -> None:
     a metric that had one of the first two keeps one: without, it does not know which revisions it sent.
 
     Raises:
-        PipelineProblem: where a metric that was there is another one now; it names the key.
+        PipelineProblem: where a metric that was there is another one now; it names the key. Or where what was
+            noted cannot be read.
     """
-    file = began_file(pipeline)
-    if not file.is_file():
+    before, now = read_note(began_file(pipeline), dict[str, dict[str, Any]], _WITHOUT_NOTE), _shape(pipeline)
+    if before is None:
         return
-    before, now = json.loads(file.read_text()), _shape(pipeline)
     counting = _counting(pipeline)
     counted = {name for name, options in before.items() if options.pop(_COUNTS, False)}
     changed = [

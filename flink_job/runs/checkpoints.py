@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
+from flink_job.pipeline.file_systems import FILE, expect_file_system, scheme_of
 from flink_job.pipeline.reading import PipelineProblem
 from flink_job.pipeline.spec import Pipeline
 from flink_job.runs.began import began_file, expect_same_shape
 
+SAVEPOINTS = "savepoints"
 _METADATA = "_metadata"
+_ID_IN_NAME = 6
 
 
 def savepoint_folder(pipeline: Pipeline) -> str:
     """Return the URI under which a stopped run leaves its savepoint."""
-    return pipeline.checkpoint_uri().rstrip("/") + "/savepoints"
+    return pipeline.checkpoint_uri().rstrip("/") + f"/{SAVEPOINTS}"
 
 
 def restore_point(pipeline: Pipeline, wanted: str) -> str:
@@ -30,9 +34,13 @@ def restore_point(pipeline: Pipeline, wanted: str) -> str:
     expect_same_shape(pipeline)
     if wanted == "latest":
         return latest(pipeline).as_uri()
-    if "://" in wanted and not wanted.startswith("file:"):
-        return wanted
-    folder = _local(wanted) if wanted.startswith("file:") else Path(wanted).absolute()
+    scheme = scheme_of(wanted) if "://" in wanted else ""
+    if scheme and scheme != FILE:
+        try:
+            return expect_file_system(wanted)
+        except ValueError as problem:
+            raise PipelineProblem("--from", [str(problem)]) from None
+    folder = _local(wanted) if wanted.startswith(f"{FILE}:") else Path(wanted).absolute()
     if not (folder / _METADATA).is_file():
         raise PipelineProblem(
             "--from", [f"{folder} is no checkpoint or savepoint: it has no file {_METADATA}"]
@@ -47,17 +55,54 @@ def latest(pipeline: Pipeline) -> Path:
         PipelineProblem: where there is none, or checkpoints are not in local files.
     """
     uri = pipeline.checkpoint_uri()
-    if not uri.startswith("file:"):
+    if scheme_of(uri) != FILE:
         raise PipelineProblem("--from latest", [f"checkpoints are in {uri}; name the one to go on from"])
     began = began_file(pipeline)
     began_ns = began.stat().st_mtime_ns if began.is_file() else 0
-    found = [path for path in _local(uri).glob(f"*/*/{_METADATA}") if path.stat().st_mtime_ns >= began_ns]
-    if not found:
+    newest = _newest(path for path in _local(uri).glob(f"*/*/{_METADATA}") if _written_ns(path) >= began_ns)
+    if newest is None:
         raise PipelineProblem(
             "--from latest",
             [f"there is no checkpoint of {pipeline.name} in {_local(uri)}; run it without --from to begin"],
         )
-    return max(found, key=lambda path: path.stat().st_mtime_ns).parent
+    return newest
+
+
+def latest_of_job(folder: str, job: str) -> str | None:
+    """Return the URI of a job's newest complete checkpoint or savepoint, None where this machine sees none.
+
+    Args:
+        folder: the URI of the folder in which jobs have folders for their checkpoints.
+        job: the job's id.
+    """
+    if scheme_of(folder) != FILE:
+        return None
+    local = _local(folder)
+    # A savepoint's name begins with the beginning of the job's id.
+    saved = local.glob(f"{SAVEPOINTS}/savepoint-{job[:_ID_IN_NAME]}-*/{_METADATA}")
+    newest = _newest([*local.glob(f"{job}/chk-*/{_METADATA}"), *saved])
+    return None if newest is None else newest.as_uri()
+
+
+def may_be_there(uri: str) -> bool:
+    """Return whether a checkpoint is there, or this machine does not see the folder that would have it."""
+    if scheme_of(uri) != FILE:
+        return True
+    folder = _local(uri)
+    return (folder / _METADATA).is_file() or not folder.parent.parent.is_dir()
+
+
+def _newest(found: Iterable[Path]) -> Path | None:
+    """Return the folder whose file of metadata was written last: only a complete checkpoint has one."""
+    newest = max(found, key=_written_ns, default=None)
+    return None if newest is None else newest.parent
+
+
+def _written_ns(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:  # Flink has deleted it meanwhile, as there are newer ones
+        return -1
 
 
 def _local(uri: str) -> Path:

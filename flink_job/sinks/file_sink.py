@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+import msgspec
 from pydantic import BaseModel, ConfigDict, Field
+
+from flink_job.machine.environment import EnvironmentProblem
 
 if TYPE_CHECKING:
     from pyflink.datastream import DataStream
@@ -68,3 +71,22 @@ def read_lines(folder: Path) -> Iterator[bytes]:
     for path in parts(folder):
         with path.open("rb") as file:
             yield from file
+
+
+def read_objects(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield the JSON objects of all finished part files of a folder.
+
+    Raises:
+        EnvironmentProblem: where a line is none, so that something else than a run wrote it.
+    """
+    for path in parts(folder):
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                try:
+                    yield msgspec.json.decode(line, type=dict[str, Any])
+                except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as problem:
+                    raise EnvironmentProblem(
+                        f"{path}, line {number}: a run did not write this: {problem}",
+                        "Remove that file, or put it back as it was. The run is done; only what it tells at "
+                        "its end cannot be counted.",
+                    ) from None

@@ -227,6 +227,7 @@ def test_a_java_process_that_is_killed_before_its_first_checkpoint_is_told_in_a_
         os.kill(run.java()[0], signal.SIGKILL)
         assert run.wait() == 1
         assert "recovery failed: the Java process is gone" in run.err and "Traceback" not in run.err
+        assert "no checkpoint yet, so there is nothing to go on from; begin again with: sketch" in run.err
         run.expect_nothing_left()
     finally:
         run.clean_up()

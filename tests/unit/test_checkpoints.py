@@ -97,6 +97,14 @@ def test_another_file_system_is_left_to_flink_but_latest_cannot_be_found_there(p
         restore_point(made(dir="s3://bucket/c"), "latest")
 
 
+@pytest.mark.parametrize("wanted", ["gopher://bucket/chk-1", "s3:///chk-1", "http://host/chk-1"])
+def test_a_file_system_that_flink_has_not_is_refused(pipeline: Pipeline, wanted: str) -> None:
+    with pytest.raises(
+        PipelineProblem, match=r"^--from: expected a (URI that begins with|bucket or container)"
+    ):
+        restore_point(pipeline, wanted)
+
+
 def test_savepoints_are_beside_the_checkpoints(pipeline: Pipeline, tmp_path: Path) -> None:
     assert savepoint_folder(pipeline) == (tmp_path / ".sketchstream/shop/checkpoints/savepoints").as_uri()
     assert savepoint_folder(made(dir="s3://bucket/c/")) == "s3://bucket/c/savepoints"

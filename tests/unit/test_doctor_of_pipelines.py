@@ -131,7 +131,9 @@ def test_where_checkpoints_go_is_the_pipelines_word_then_the_clusters() -> None:
     assert cluster_findings(FREE, settings, own)["checkpoints"] == Finding(
         "checkpoints", "ok", "file:///mnt/own (the pipeline's); every TaskManager must see this folder"
     )
-    assert cluster_findings(FREE, settings, pipeline())["checkpoints"].detail == "s3://b/all (the cluster's)"
+    assert cluster_findings(FREE, settings, pipeline())["checkpoints"].detail == (
+        "s3://b/all (the cluster's); each of its machines needs flink-s3-fs-hadoop"
+    )
     assert cluster_findings(FREE, {}, pipeline())["checkpoints"].status == "ok"  # this very machine
 
 
@@ -312,3 +314,44 @@ def test_what_the_command_cannot_take_is_told(arguments: list[str], told: str) -
 
     assert (ran.exit_code, ran.stdout) == (2, "")
     assert told in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("uri", "jar"),
+    [
+        ("s3://b/c", "flink-s3-fs-hadoop"),
+        ("s3a://b/c", "flink-s3-fs-hadoop"),
+        ("s3p://b/c", "flink-s3-fs-presto"),
+        ("gs://b/c", "flink-gs-fs-hadoop"),
+        ("abfss://c@a.example/c", "flink-azure-fs-hadoop"),
+        ("oss://b/c", "flink-oss-fs-hadoop"),
+    ],
+)
+def test_a_file_system_without_its_plugin_is_known_before_anything_starts(
+    uri: str, jar: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLINK_PLUGINS_DIR", str(tmp_path / "plugins"))
+    monkeypatch.chdir(tmp_path)
+    Path("p.yaml").write_text(yaml.safe_dump(PLAN | {"source": {"type": "simulator"}}))
+    folder, scheme = tmp_path / "plugins", uri.partition(":")[0]
+    told = f"Flink cannot use {scheme}:// here: {folder} has no folder with {jar}-*.jar."
+    given = ["p.yaml", f"--set=checkpoints.dir={uri}"]
+
+    ran = CliRunner().invoke(main, ["run", *given, "--port=0"])
+    finding = jars.check_file_system(pipeline(checkpoints={"dir": uri}))
+
+    assert (ran.exit_code, ran.output.splitlines()[0]) == (1, told)
+    assert f"Put {jar}-{OURS}.jar, from Maven Central, into {tmp_path}/plugins/" in ran.output
+    assert (finding.status, finding.detail) == ("fail", told)
+    assert not Path(".sketchstream/shop/began.json").exists()
+    (tmp_path / "plugins" / "any").mkdir(parents=True)
+    (tmp_path / "plugins" / "any" / f"{jar}-{OURS}.jar").touch()
+    assert jars.check_file_system(pipeline(checkpoints={"dir": uri})) == Finding("checkpoints", "ok", uri)
+
+
+def test_hadoop_is_looked_for_where_checkpoints_are_in_hdfs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HADOOP_CLASSPATH", raising=False)
+    hdfs = pipeline(checkpoints={"dir": "hdfs://namenode:8020/c"})
+    assert jars.check_file_system(hdfs).detail == "Flink cannot use hdfs:// here: it has no Hadoop."
+    monkeypatch.setenv("HADOOP_CLASSPATH", "/opt/hadoop/*")
+    assert jars.check_file_system(hdfs).status == "ok"

@@ -120,7 +120,15 @@ WRONG: list[tuple[str, Any, list[str]]] = [
         ["sinks.late.key: unknown key", "create", "partitions"],
     ),
     ("sinks", {"late": {"type": "kafka", "topic": "a"}}, ["sinks.late.brokers: is missing"]),
-    ("checkpoints", {"dir": "/tmp/c"}, ["checkpoints.dir: expected text that matches", "'/tmp/c'"]),
+    ("checkpoints", {"dir": "/tmp/c"}, ["checkpoints.dir: expected a URI that begins with", "no scheme"]),
+    ("checkpoints", {"dir": "gopher://h/c"}, ["checkpoints.dir: ", "file://", "s3://", "got gopher"]),
+    ("checkpoints", {"dir": "S3://bucket/c"}, ["checkpoints.dir: ", "s3://", "got S3"]),
+    ("checkpoints", {"dir": "file://tmp/c"}, ["checkpoints.dir: ", "three slashes, as in file:///data"]),
+    ("checkpoints", {"dir": "file:///"}, ["checkpoints.dir: expected a folder after three slashes"]),
+    ("checkpoints", {"dir": "s3:///c"}, ["checkpoints.dir: expected a bucket or container first"]),
+    ("checkpoints", {"dir": "gs:c"}, ["checkpoints.dir: expected a bucket or container first"]),
+    ("checkpoints", {"dir": "s3://[c"}, ["checkpoints.dir: "]),
+    ("checkpoints", {"dir": 5}, ["checkpoints.dir: ", "got 5"]),
     ("checkpoints", {"every": "1ms"}, ["checkpoints.every: ", "10"]),
 ]
 

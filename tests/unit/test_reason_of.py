@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flink_job.cluster.failures import reason_of
+from flink_job.cluster.reasons import reason_of
 
 PYTHON_IN_JAVA = """\
 org.apache.flink.runtime.taskmanager.AsynchronousException: Caught exception while processing timer.
@@ -62,33 +62,16 @@ org.apache.flink.runtime.client.JobExecutionException: Job execution failed.
 \tat org.apache.flink.runtime.jobmaster.JobResult.toJobExecutionResult(JobResult.java:144)
 Caused by: org.apache.flink.runtime.JobException: Recovery is suppressed
 \t... 3 more
-Caused by: java.nio.file.FileSystemException: /out: No space left on device
+Caused by: org.apache.flink.util.SerializedThrowable: java.io.IOException: the stream is closed
 \tat java.base/sun.nio.fs.UnixException.translateToIOException(UnixException.java:100)
 \t... 9 more
 """
-    assert reason_of(trace) == "java.nio.file.FileSystemException: /out: No space left on device"
+    assert reason_of(trace) == "java.io.IOException: the stream is closed"
 
 
-def test_a_cluster_without_room_is_told_by_what_can_be_done() -> None:
-    trace = """\
-java.util.concurrent.CompletionException: org.apache.flink.runtime.jobmanager.scheduler.NoResourceAvailableException: Could not acquire the minimum required resources.
-\tat java.base/java.util.concurrent.CompletableFuture.encodeRelay(CompletableFuture.java:368)
-Caused by: org.apache.flink.runtime.jobmanager.scheduler.NoResourceAvailableException: Could not acquire the minimum required resources.
-"""  # noqa: E501
-    told = "the cluster has too few free slots: a TaskManager is gone, or other jobs have them"
-    assert reason_of(trace) == told
-
-
-def test_a_worker_that_is_gone_is_told_as_such() -> None:
-    trace = """\
-java.lang.RuntimeException: Error while waiting for BeamPythonFunctionRunner flush
-\tat org.apache.flink.streaming.api.operators.python.AbstractExternalPythonFunctionOperator.invokeFinishBundle
-Caused by: java.util.concurrent.ExecutionException: org.apache.beam.vendor.grpc.v1p60p1.io.grpc.\
-StatusRuntimeException: CANCELLED: client cancelled
-\t... 8 more
-"""
-    told = "a Python worker is gone: it was killed or crashed, or the machine is out of memory"
-    assert reason_of(trace) == told
+def test_data_in_an_error_of_our_own_is_not_taken_for_what_flink_says() -> None:
+    error = "flink_job.sources.source.SourceProblem: /a/No space left on device: is not there"
+    assert reason_of(PYTHON_IN_JAVA.replace("{error}", error)) == "/a/No space left on device: is not there"
 
 
 def test_a_trace_without_causes_gives_its_first_line() -> None:

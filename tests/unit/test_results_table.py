@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from rich.console import Console
@@ -28,10 +27,6 @@ def result(start: int = 0, revision: int = 0, **fields: Any) -> dict[str, Any]:
     return base | fields
 
 
-def lines(*results: dict[str, Any]) -> list[bytes]:
-    return [json.dumps(each).encode() + b"\n" for each in results]
-
-
 def shown(*results: dict[str, Any], rows: int = 20) -> str:
     console = Console(width=150, record=True, quiet=True)
     with console.capture() as capture:
@@ -42,12 +37,12 @@ def shown(*results: dict[str, Any], rows: int = 20) -> str:
 
 
 def test_the_highest_revision_is_the_answer_in_whatever_order_they_come() -> None:
-    given = lines(result(0, 2, value=9), result(0, 0), result(5, 0), result(0, 1, final=False))
+    given = (result(0, 2, value=9), result(0, 0), result(5, 0), result(0, 1, final=False))
     assert {(r["id"], r["value"]) for r in latest_results(given)} == {("0", 9), ("5", 7)}
 
 
 def test_a_session_that_was_retracted_is_no_answer_whatever_came_before() -> None:
-    given = lines(result(0, 0), result(0, 1, retracted=True, events=0), result(5, 0))
+    given = (result(0, 0), result(0, 1, retracted=True, events=0), result(5, 0))
     assert [r["id"] for r in latest_results(given)] == ["5"]
 
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from flink_job.cluster.rest import FlinkRest
+from flink_job.cluster.rest import FlinkGone, FlinkRest, JobUnknown
 from flink_job.commands import cluster_run
 
-JOB, BUSY = "a" * 32, "no answer"
+JOB, BUSY, UNKNOWN = "a" * 32, "no answer", "no such job"
 FAILED = {"status": {"id": "COMPLETED"}, "operation": {"failure-cause": {"class": "StoppingException"}}}
 STOPPED = {"status": {"id": "COMPLETED"}, "operation": {"location": "file:/saved"}}
 
@@ -34,7 +34,7 @@ def playing(savepoints: list[dict[str, Any]], states: list[str], vertices: list[
             else:
                 state = next_of("states")
                 answer = {"state": state, "vertices": [{"status": each} for each in vertices]}
-                self._say(answer, 503 if state == BUSY else 200)
+                self._say(answer, {BUSY: 503, UNKNOWN: 404}.get(state, 200))
 
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
@@ -88,3 +88,16 @@ def test_parts_of_a_failing_job_are_no_sign_that_it_ends() -> None:
     with playing([], ["RESTARTING", "RUNNING"], ["FINISHED", "CANCELED"]) as rest:
         assert not rest.is_ending(JOB)
         assert rest.is_ending(JOB)
+
+
+def test_a_job_that_the_cluster_has_forgotten_is_not_waited_for() -> None:
+    with playing([FAILED], ["RUNNING", UNKNOWN], ["RUNNING"]) as rest, pytest.raises(JobUnknown):
+        cluster_run.stop(rest, JOB, "file:/saved")
+
+
+def test_a_cluster_that_is_gone_is_waited_for_only_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster_run, "WAIT_S", 0.2)
+    with playing([], ["RUNNING"], []) as rest:
+        pass
+    with pytest.raises(FlinkGone):
+        cluster_run.stop(rest, JOB, "file:/saved")

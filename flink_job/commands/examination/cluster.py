@@ -8,6 +8,7 @@ from typing import Any
 
 from flink_job.cluster.rest import FlinkRest, FlinkUnreachable
 from flink_job.commands.examination.finding import Finding
+from flink_job.pipeline.file_systems import PLUGINS, scheme_of
 from flink_job.pipeline.spec import Pipeline
 from flink_job.settings import CHECKPOINT_FOLDER
 
@@ -107,8 +108,10 @@ def _checkpoints(address: str, configuration: dict[str, str], pipeline: Pipeline
     folder = own or configuration.get(CHECKPOINT_FOLDER)
     if folder:
         origin = "the pipeline's" if own else "the cluster's"
-        shared = "; every TaskManager must see this folder" if folder.startswith("file:") else ""
-        return Finding("checkpoints", "ok", f"{folder} ({origin}){shared}")
+        plugin = PLUGINS.get(scheme_of(folder), "a plugin")
+        shared = "every TaskManager must see this folder"
+        needed = f"each of its machines needs {plugin}" if plugin else shared
+        return Finding("checkpoints", "ok", f"{folder} ({origin}); {needed}")
     remedy = (
         f"Set checkpoints.dir in the pipeline, or {CHECKPOINT_FOLDER} in the cluster's configuration, to a "
         "URI that all of the cluster sees."

@@ -12,6 +12,8 @@ from flink_job.commands.examination.finding import Finding
 from flink_job.commands.examination.machine import INSTALL
 from flink_job.connector import CONNECTOR, CONNECTOR_SHA256, JARS
 from flink_job.machine.environment import EnvironmentProblem
+from flink_job.machine.flink import expect_plugin
+from flink_job.pipeline.spec import Pipeline
 from flink_job.standalone.distribution import BROKER_JARS, broker_class_path
 
 JAR_CHECKSUMS = {CONNECTOR: CONNECTOR_SHA256}
@@ -20,6 +22,20 @@ KNOWN_GOOD = {("5.0.0-2.2", "2.3")}
 _FLINK_JARS = ("flink-dist", "flink-table-api-java-uber", "flink-table-planner-loader", "flink-table-runtime")
 _CONNECTORS = "flink-*connector-kafka-*.jar"
 _CONNECTOR_NAME = re.compile(r"flink-(?:sql-)?connector-kafka-(\d[\w.]*(?:-\d[\d.]*)?)\.jar")
+
+
+def check_file_system(pipeline: Pipeline) -> Finding:
+    """Whether this machine's Flink can write checkpoints where a pipeline wants them.
+
+    Args:
+        pipeline: The pipeline.
+    """
+    uri = pipeline.checkpoint_uri()
+    try:
+        expect_plugin(uri)
+    except EnvironmentProblem as problem:
+        return Finding("checkpoints", "fail", problem.message, problem.remedy)
+    return Finding("checkpoints", "ok", uri)
 
 
 def check_flink(library: Path | None = None) -> Finding:
