@@ -15,9 +15,11 @@ from rich.console import Console
 
 from flink_job.kafka_clients.problem import KafkaProblem
 from flink_job.machine.environment import EnvironmentProblem
+from flink_job.pipeline.outside import without_secrets
 from flink_job.pipeline.reading import PipelineProblem, load_pipeline
 from flink_job.pipeline.spec import Pipeline
 from flink_job.sources.source import SourceProblem
+from operators.own_words import in_own_words
 
 DEMO_PIPELINE = Path(__file__).resolve().parent.parent / "pipelines" / "demo.yaml"
 DEMO_ITEMS = DEMO_PIPELINE.with_name("shop_items.jsonl")
@@ -43,18 +45,18 @@ def _told_plainly(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(*args, **options)
         except (PipelineProblem, SourceProblem) as problem:
-            click.echo(str(problem), err=True)
+            click.echo(without_secrets(str(problem)), err=True)
             sys.exit(_WRONG)
         except KafkaProblem as problem:
             click.echo(str(problem), err=True)
             sys.exit(_FAILED)
         except EnvironmentProblem as problem:
-            click.echo(f"{problem.message}\n{problem.remedy}", err=True)
+            click.echo(without_secrets(f"{problem.message}\n{problem.remedy}"), err=True)
             sys.exit(_FAILED)
         except OSError as problem:
             if problem.filename is None:
                 raise
-            click.echo(f"{problem.filename}: {problem.strerror}", err=True)
+            click.echo(without_secrets(f"{problem.filename}: {problem.strerror}"), err=True)
             sys.exit(_FAILED)
 
     return wrapper
@@ -297,7 +299,7 @@ def doctor(
 
 def _of_option(error: Mapping[str, Any]) -> str:
     """Say of an option what is wrong with the key of the same name; of several keys it is in the message."""
-    told = error["msg"].removeprefix("Value error, ")
+    told = in_own_words(error)
     if error["loc"]:
         told = f"{error['loc'][0]}: {told}"
     if error["type"] != "value_error":
@@ -337,7 +339,7 @@ def _run(
 
 def _end_failed(pipeline: Pipeline, reason: str, log: Path) -> NoReturn:
     """End the process as that of a job that failed."""
-    click.echo(f"{pipeline.name} failed: {reason}\nthe whole story: {log}", err=True)
+    click.echo(f"{pipeline.name} failed: {without_secrets(reason)}\nthe whole story: {log}", err=True)
     sys.exit(_FAILED)
 
 

@@ -11,6 +11,7 @@ from py4j.java_gateway import JavaObject
 from rich.console import Console
 
 from flink_job.kafka_clients.problem import KafkaProblem
+from flink_job.pipeline.outside import without_secrets
 from flink_job.pipeline.reading import PipelineProblem, load_pipeline
 from flink_job.settings import CHECKPOINT_FOLDER, job_settings
 from flink_job.sinks.opening import open_sinks
@@ -31,7 +32,7 @@ def main(path: Path, overrides: tuple[str, ...]) -> None:
         source = open_source(pipeline, False, console)
         sinks = open_sinks(pipeline, False, console)
     except (PipelineProblem, SourceProblem, KafkaProblem) as problem:
-        click.echo(str(problem), err=True)
+        click.echo(without_secrets(str(problem)), err=True)
         sys.exit(1)
 
     from pyflink.common import Configuration

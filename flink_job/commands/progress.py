@@ -15,6 +15,7 @@ from rich.text import Text
 from flink_job.cluster.embedded_job import EmbeddedJob
 from flink_job.cluster.failures import reason_of
 from flink_job.cluster.rest import ENDED, Failure, FlinkGone, FlinkUnreachable
+from flink_job.pipeline.outside import without_secrets
 
 COUNTERS = ("events", "rejected", "late", "results", "open_windows", "watermark_s")
 _EVERY_S = 0.5
@@ -92,6 +93,8 @@ def follow(job: EmbeddedJob, console: Console, stopped: Callable[[], bool]) -> P
                 shown = time.monotonic()
             if progress.trouble not in (None, told):
                 told = progress.trouble
-                console.print(Text(f"restarts after: {reason_of(told.trace)}"), soft_wrap=True)
+                console.print(
+                    Text(f"restarts after: {without_secrets(reason_of(told.trace))}"), soft_wrap=True
+                )
             time.sleep(_EVERY_S)
     return progress
