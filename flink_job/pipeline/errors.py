@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from functools import cache
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -33,13 +34,18 @@ def explain(problem: ValidationError, given: Given) -> list[str]:
         problem: what pydantic found.
         given: the pipeline file that it found it in.
     """
-    schema = Pipeline.model_json_schema()
+    schema = _schema()
     errors = problem.errors(include_url=False)
     too_short_by_others = {error["loc"][:depth] for error in errors for depth in range(len(error["loc"]))}
     told = (
         error for error in errors if error["type"] != "too_short" or error["loc"] not in too_short_by_others
     )
     return list(dict.fromkeys(_line(error, given, schema) for error in told))
+
+
+@cache
+def _schema() -> dict[str, Any]:
+    return Pipeline.model_json_schema()
 
 
 def _line(error: dict[str, Any], given: Given, schema: dict[str, Any]) -> str:
@@ -148,7 +154,7 @@ def _resolved(here: Any, place: Any, schema: dict[str, Any]) -> dict[str, Any]:
             here = schema["$defs"][here["$ref"].rpartition("/")[2]]
         elif "discriminator" in here and isinstance(place, dict):
             tag = place.get(here["discriminator"]["propertyName"])
-            branch = here["discriminator"].get("mapping", {}).get(tag)
+            branch = here["discriminator"].get("mapping", {}).get(tag) if isinstance(tag, str) else None
             if branch is None:
                 return here
             here = {"$ref": branch}

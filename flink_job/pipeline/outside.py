@@ -22,6 +22,7 @@ _SECRET_KEY = re.compile(
     re.IGNORECASE,
 )
 _OF_CHANNELS = frozenset(("url", "headers", "user", "host", "from", "to"))
+_NAMES = frozenset(("name", "rules", "severities"))
 _OF_EVENTS = ("event", "metrics", "enrich", "features", "rules", "decide")
 """Sections whose keys are often names of columns, and never secrets."""
 _CREDENTIALS = re.compile(r"(?<=://)[^\s/@]+(?=@)")
@@ -195,7 +196,7 @@ def _hidden_at(keys: tuple[str | int, ...]) -> Hidden | None:
         return None
     if _is_secret(keys):
         return _SECRET
-    may_be = "properties" in keys or (keys[0] == "alerts" and keys[-1] != "name")
+    may_be = "properties" in keys or (keys[0] == "alerts" and _NAMES.isdisjoint(keys))
     return _MISPLACED if may_be else None
 
 
@@ -223,7 +224,7 @@ def _differing(value: Any, shown: Any) -> list[str]:
     if isinstance(value, list):
         shown_items = [shown] * len(value) if isinstance(shown, Hidden) else shown
         return [text for pair in zip(value, shown_items, strict=True) for text in _differing(*pair)]
-    is_shown = value is None or isinstance(value, bool) or shown is _MISPLACED or value == shown
+    is_shown = value is None or isinstance(value, bool) or value == shown
     return [] if is_shown else [str(value)]
 
 
