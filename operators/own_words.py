@@ -10,10 +10,10 @@ _SHOULD_HAVE = re.compile(r"^(String|List|Tuple|Set|Dictionary) should have ")
 _AT_LEAST = re.compile(r"(at (?:least|most) [0-9]+ \w+) after validation, not [0-9]+")
 _KINDS = {"String": "text", "List": "a list", "Tuple": "a list", "Set": "a list", "Dictionary": "a mapping"}
 _WORDS = {
-    "int": "a valid integer", "float": "a number", "finite_number": "a finite number", "bool": "true or false",
-    "string": "text", "tuple": "a list", "list": "a list", "set": "a list", "frozen_set": "a list",
-    "iterable": "a list", "dict": "a mapping", "mapping": "a mapping", "model": "a mapping",
-    "none": "null", "invalid_key": "text as key",
+    "int": "a valid integer", "float": "a number", "finite_number": "a finite number",
+    "bool": "true or false", "string": "text", "tuple": "a list", "list": "a list", "set": "a list",
+    "frozen_set": "a list", "iterable": "a list", "dict": "a mapping", "mapping": "a mapping",
+    "model": "a mapping", "none": "null", "invalid_key": "text as key",
 }  # fmt: skip
 _PART = re.compile(r"_(type|parsing|parsing_size|from_float|unicode|sub_type|attributes_type|required)$")
 
