@@ -100,7 +100,7 @@ def _unknown_key(key: str, allowed: list[str]) -> str:
 
 
 def _cut(shown: Any) -> str:
-    text = repr(shown)
+    text = str(shown).lower() if isinstance(shown, bool) else repr(shown)
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
 
 

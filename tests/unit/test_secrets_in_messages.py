@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from schema_places import PLACES, key_of, standing_at
 
 from flink_job.cli import main
 from flink_job.kafka_clients.problem import KafkaProblem
@@ -17,7 +17,6 @@ from flink_job.pipeline.spec import Pipeline
 
 CANARY = "s3cr3t-Canary \"q'9\\ö\nz/Zx8Kw7Jv6Hq5/Zx8Kw7Jv6Hq5/Zx8Kw7Jv6Hq5/Zx8Kw7Jv6Hq5"
 NUMBER = "987654321987"
-SCHEMA = Pipeline.model_json_schema()
 BASE: dict[str, Any] = {
     "name": "shop",
     "source": {"type": "file", "path": "events.json"},
@@ -34,52 +33,6 @@ KAFKA = {
         "security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN", "sasl.jaas.config": LOGIN,
     },
 }  # fmt: skip
-Path_ = tuple[tuple[dict[str, Any], str] | int, ...]
-
-
-def branches(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the forms that something of a schema may have."""
-    if "$ref" in schema:
-        yield from branches(SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]])
-        return
-    several = [
-        branch for key in ("anyOf", "oneOf") for branch in schema.get(key, ()) if set(branch) != {"required"}
-    ]
-    for branch in several:
-        yield from branches(branch)
-    if not several or "properties" in schema:
-        yield schema
-
-
-def places(schema: dict[str, Any]) -> Iterator[Path_]:
-    """Yield where values may stand: keys, each with what says of which kind its mapping is, and numbers."""
-    for branch in branches(schema):
-        keys = branch.get("properties", {})
-        kind = {key: of["const"] for key, of in keys.items() if "const" in of}
-        below = [((kind, key), of) for key, of in keys.items()]
-        if isinstance(branch.get("additionalProperties"), dict):
-            below.append((({}, "some"), branch["additionalProperties"]))
-        if "items" in branch:
-            below.append((0, branch["items"]))
-        for step, of in below:
-            yield (step,)
-            yield from ((step, *rest) for rest in places(of))
-
-
-def standing_at(place: Path_, value: Any) -> Any:
-    """Return the least document that has a value at a place."""
-    if not place:
-        return value
-    step, *rest = place
-    inner = standing_at(tuple(rest), value)
-    return [inner] if isinstance(step, int) else {**step[0], step[1]: inner}
-
-
-def key_of(place: Path_) -> str:
-    return ".".join("0" if isinstance(step, int) else step[1] for step in place)
-
-
-PLACES = list({json.dumps(place): place for place in places(SCHEMA)}.values())
 
 
 def pieces(secret: str) -> set[str]:
@@ -139,16 +92,15 @@ def test_no_message_shows_what_set_gives_wherever_it_is_put(value: str, secret: 
     [
         "metrics.zz.secret.x=s3cr3t-Canary", "name.secret.x=s3cr3t-Canary", "source.path=[s3cr3t-Canary",
         "source.path={s3cr3t-Canary: 1, s3cr3t-Canary: 2}", "source.path=*s3cr3t-Canary", "s3cr3t-Canary",
-        "source.path=!s3cr3t-Canary x", "=s3cr3t-Canary", "metrics={s3cr3t-Canary: x}", "event.time.unit=s3cr3t-Canary",
+        "source.path=!s3cr3t-Canary x", "=s3cr3t-Canary", "metrics={s3cr3t-Canary: x}",
+        "event.time.unit=s3cr3t-Canary",
     ],
 )  # fmt: skip
-@pytest.mark.parametrize(
-    "command", [("check",), ("check", "--json"), ("run",), ("run", "--json"), ("doctor",)]
-)
-def test_no_command_repeats_what_set_gives(command: tuple[str, ...], override: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["check", "check --json", "run", "run --json", "doctor"])
+def test_no_command_repeats_what_set_gives(command: str, override: str, tmp_path: Path) -> None:
     path = tmp_path / "pipeline.yaml"
     path.write_text(json.dumps(BASE))
-    ran = CliRunner().invoke(main, [*command, str(path), "--set", override])
+    ran = CliRunner().invoke(main, [*command.split(), str(path), "--set", override])
     assert ran.exit_code == 2 and "Canary" not in ran.output and "Traceback" not in ran.output, ran.output
 
 
@@ -162,7 +114,7 @@ def test_no_command_repeats_what_set_gives(command: tuple[str, ...], override: s
         ({"source": {**KAFKA, "properties": {"sasl.jaas.config": ["literal-Canary"]}}}, "expected text"),
         ({"source": {**KAFKA, "properties": {"my.password": 1234567}}}, "expected text, got something else"),
         ({"alerts": "https://hooks/literal-Canary"}, "alerts: expected a mapping, got something else"),
-        ({"metrics": [BASE["metrics"][0] | {"where": "value > 'cc' and ${CANARY} > 1"}]}, "metrics.n.where: "),
+        ({"metrics": [BASE["metrics"][0] | {"where": "value > 'c' and ${CANARY}"}]}, "metrics.n.where: "),
         ({"metrics": [BASE["metrics"][0] | {"by": ["${SHORT}"]}]}, "metrics.n.by: there is no column"),
     ],
 )  # fmt: skip
