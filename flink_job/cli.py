@@ -18,9 +18,10 @@ from flink_job.machine.environment import EnvironmentProblem
 from flink_job.machine.private_folder import private_folder
 from flink_job.pipeline.reading import PipelineProblem, load_pipeline
 from flink_job.pipeline.spec import Pipeline
-from flink_job.screen import Screen
+from flink_job.screen import Screen, tell
 from flink_job.sources.source import SourceProblem
-from operators.plain_text import in_lines, in_one_line
+from operators.own_words import in_own_words
+from operators.plain_text import in_one_line
 
 if TYPE_CHECKING:
     from flink_job.cluster.failures import JobFailed
@@ -49,18 +50,18 @@ def _told_plainly(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(*args, **options)
         except (PipelineProblem, SourceProblem) as problem:
-            _tell(str(problem))
+            tell(str(problem))
             sys.exit(_WRONG)
         except KafkaProblem as problem:
-            _tell(str(problem))
+            tell(str(problem))
             sys.exit(_FAILED)
         except EnvironmentProblem as problem:
-            _tell(f"{problem.message}\n{problem.remedy}")
+            tell(f"{problem.message}\n{problem.remedy}")
             sys.exit(_FAILED)
         except OSError as problem:
             if problem.filename is None:
                 raise
-            _tell(f"{problem.filename}: {problem.strerror}")
+            tell(f"{problem.filename}: {problem.strerror}")
             sys.exit(_FAILED)
 
     return wrapper
@@ -302,7 +303,7 @@ def doctor(
 
 def _of_option(error: Mapping[str, Any]) -> str:
     """Say of an option what is wrong with the key of the same name; of several keys it is in the message."""
-    told = error["msg"].removeprefix("Value error, ")
+    told = in_own_words(error)
     if error["loc"]:
         told = f"{error['loc'][0]}: {told}"
     if error["type"] != "value_error":
@@ -314,11 +315,6 @@ def _screen(stderr: bool = False) -> Screen:
     """Return standard output (or error) for people: as wide as the terminal, or 120 columns in a file."""
     screen = Screen(stderr=stderr)
     return screen if screen.is_terminal else Screen(stderr=stderr, width=_WIDTH)
-
-
-def _tell(message: str) -> None:
-    """Say what is wrong on standard error."""
-    click.echo(in_lines(message), err=True)
 
 
 def _run(
@@ -348,7 +344,7 @@ def _run(
 def _end_failed(pipeline: Pipeline, problem: JobFailed) -> NoReturn:
     """End the process as that of a job that failed."""
     told = [f"{pipeline.name} failed: {problem.reason}", problem.way_on, f"the whole story: {problem.log}"]
-    _tell("\n".join(filter(None, told)))
+    tell("\n".join(filter(None, told)))
     sys.exit(_FAILED)
 
 

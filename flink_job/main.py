@@ -11,12 +11,11 @@ from py4j.java_gateway import JavaObject
 
 from flink_job.kafka_clients.problem import KafkaProblem
 from flink_job.pipeline.reading import PipelineProblem, load_pipeline
-from flink_job.screen import Screen
+from flink_job.screen import Screen, tell
 from flink_job.settings import CHECKPOINT_FOLDER, job_settings
 from flink_job.sinks.opening import open_sinks
 from flink_job.sources.opening import open_source
 from flink_job.sources.source import SourceProblem
-from operators.plain_text import in_lines
 
 _RESTORED_FROM, _TARGET = "execution.state-recovery.path", "execution.target"
 
@@ -32,7 +31,7 @@ def main(path: Path, overrides: tuple[str, ...]) -> None:
         source = open_source(pipeline, False, console)
         sinks = open_sinks(pipeline, False, console)
     except (PipelineProblem, SourceProblem, KafkaProblem) as problem:
-        click.echo(in_lines(str(problem)), err=True)
+        tell(str(problem))
         sys.exit(1)
 
     from pyflink.common import Configuration

@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import click
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
+from flink_job.pipeline.outside import without_secrets
 from operators.plain_text import in_lines
+
+
+def tell(message: str) -> None:
+    """Say on standard error what is wrong, without secrets and without anything that steers a terminal."""
+    click.echo(in_lines(without_secrets(message)), err=True)
 
 
 class Screen(Console):

@@ -8,7 +8,7 @@ from functools import reduce
 from operator import or_
 from typing import Annotated, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import ConfigDict, Field, create_model
 
 from operators.durations import DurationMs
 from operators.expressions import Expression, compile_expression
@@ -17,13 +17,14 @@ from operators.metrics import all_kinds
 from operators.metrics.first_seen import FirstSeen
 from operators.metrics.items import item_type
 from operators.metrics.kind import Aggregator
+from operators.section import Section
 from operators.windows.slices import SessionWindow, SliceGrid, TimeWindow
 from operators.windows.window_spec import WindowSpec
 
 KEYED_SHARDS = 8
 
 
-class MetricFields(BaseModel):
+class MetricFields(Section):
     """What every metric has, whatever its kind."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -3,18 +3,41 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 _SHOULD_HAVE = re.compile(r"^(String|List|Tuple|Set|Dictionary) should have ")
+_AT_LEAST = re.compile(r"(at (?:least|most) [0-9]+ \w+) after validation, not [0-9]+")
 _KINDS = {"String": "text", "List": "a list", "Tuple": "a list", "Set": "a list", "Dictionary": "a mapping"}
+_WORDS = {
+    "int": "a valid integer", "float": "a number", "finite_number": "a finite number",
+    "bool": "true or false", "string": "text", "tuple": "a list", "list": "a list", "set": "a list",
+    "frozen_set": "a list", "iterable": "a list", "dict": "a mapping", "mapping": "a mapping",
+    "model": "a mapping", "none": "null", "invalid_key": "text as key",
+}  # fmt: skip
+_PART = re.compile(r"_(type|parsing|parsing_size|from_float|unicode|sub_type|attributes_type|required)$")
 
 
-def in_own_words(message: str) -> str:
-    """Return the message of a pydantic error as it is told to users.
+def in_own_words(error: Mapping[str, Any]) -> str:
+    """Return what pydantic says of one mistake as it is told to users.
 
-    >>> in_own_words("String should have at least 1 character")
+    Args:
+        error: as in `errors()` of what pydantic raises.
+
+    >>> in_own_words({"type": "int_type", "msg": "Input should be a valid integer"})
+    'expected a valid integer'
+    >>> in_own_words({"type": "string_too_short", "msg": "String should have at least 1 character"})
     'expected text with at least 1 character'
-    >>> in_own_words("Input should be greater than 0")
+    >>> in_own_words({"type": "greater_than", "msg": "Input should be greater than 0"})
     'expected greater than 0'
     """
-    message = message.removeprefix("Value error, ").replace("Input should be", "expected")
-    return _SHOULD_HAVE.sub(lambda found: f"expected {_KINDS[found[1]]} with ", message)
+    kind = _PART.sub("", error["type"])
+    if kind in _WORDS:
+        return f"expected {_WORDS[kind]}"
+    if kind == "missing":
+        return "is missing"
+    if kind == "string_pattern_mismatch":
+        return f"expected text that matches {error['ctx']['pattern']}"
+    message = error["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+    message = _SHOULD_HAVE.sub(lambda found: f"expected {_KINDS[found[1]]} with ", message)
+    return _AT_LEAST.sub(r"\1", message)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from operators.durations import DurationMs
 from operators.enrich.enrich_spec import EnrichSpec
@@ -17,11 +17,12 @@ from operators.rules.feature_spec import FeaturesSpec
 from operators.rules.readable import Readable
 from operators.rules.resolved import Features, resolve_decide, resolve_features
 from operators.rules.rule_spec import FIRST_VERSION, DecideSpec, Rule
+from operators.section import Section
 from operators.similar.answerer import Answerer, resolve_similar
 from operators.similar.similar_spec import SimilarSpec
 
 
-class Plan(BaseModel):
+class Plan(Section):
     """The keys of a pipeline file that say what an event is and what is asked of events."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

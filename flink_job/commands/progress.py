@@ -16,6 +16,7 @@ from flink_job.cluster.embedded_job import EmbeddedJob
 from flink_job.cluster.reasons import reason_of
 from flink_job.cluster.rest import ENDED, Checkpoints, Failure, FlinkUnreachable
 from flink_job.cluster.submitted_job import SubmittedJob
+from flink_job.pipeline.outside import without_secrets
 from operators.plain_text import in_one_line
 
 COUNTERS = ("events", "rejected", "late", "results", "open_windows", "watermark_s")
@@ -136,7 +137,7 @@ def follow(
             for failure in progress.failures:
                 if failure not in said:
                     said.append(failure)
-                    reason = reason_of(failure.trace, progress.checkpoints.failed_because)
+                    reason = without_secrets(reason_of(failure.trace, progress.checkpoints.failed_because))
                     console.print(Text(in_one_line(f"restarts after: {reason}")), soft_wrap=True)
             time.sleep(_EVERY_S)
     return progress
@@ -148,7 +149,8 @@ def told(checkpoints: Checkpoints) -> str:
     words = f"checkpoints {checkpoints.completed:,}" if checkpoints.completed else none
     if checkpoints.failed:
         since = " since" if checkpoints.completed else ""
-        words += f", {checkpoints.failed}{since} failed: {reason_of(checkpoints.failed_because)}"
+        reason = without_secrets(reason_of(checkpoints.failed_because))
+        words += f", {checkpoints.failed}{since} failed: {reason}"
     if checkpoints.running_s is not None and (not checkpoints.completed or checkpoints.running_s > _LONG_S):
         which = "the next" if checkpoints.completed or checkpoints.failed else "the first"
         words += f", {which} has run for {checkpoints.running_s:.0f} s"

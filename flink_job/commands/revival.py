@@ -7,12 +7,11 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-import click
-
 from flink_job.pipeline.file_systems import FILE, scheme_of
 from flink_job.pipeline.reading import PipelineProblem
 from flink_job.pipeline.spec import Pipeline
 from flink_job.runs.checkpoints import latest
+from flink_job.screen import tell
 
 _COUNT = "SKETCHSTREAM_REVIVALS"
 _MOST = 3
@@ -44,7 +43,7 @@ def revive(pipeline: Pipeline, lost: str, arguments: Sequence[str]) -> str:
             f"it was lost {count + 1} times, so it is not gone on with by itself\n"
             f"its last checkpoint: {checkpoint}\ngo on with: {again} --from latest"
         )
-    click.echo(f"{lost}; going on from {checkpoint}", err=True)
+    tell(f"{lost}; going on from {checkpoint}")
     sys.stdout.flush()
     sys.stderr.flush()
     os.environ[_COUNT] = str(count + 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from flink_job.pipeline.outside import without_secrets
+
 
 class KafkaProblem(ValueError):
     """Something of Kafka that the user can mend; its text has no secrets.
@@ -12,9 +14,8 @@ class KafkaProblem(ValueError):
     """
 
     def __init__(self, message: str, remedy: str) -> None:
-        super().__init__(f"{message}\n{remedy}")
-        self.message = message
-        self.remedy = remedy
+        self.message, self.remedy = without_secrets(message), without_secrets(remedy)
+        super().__init__(f"{self.message}\n{self.remedy}")
 
 
 class BrokerProblem(KafkaProblem):

@@ -3,79 +3,104 @@
 from __future__ import annotations
 
 import difflib
-from typing import Any
+import re
+from functools import cache
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from flink_job.pipeline.outside import STARS, Given, Hidden
 from flink_job.pipeline.spec import Pipeline
 from operators.own_words import in_own_words
 
 _SHOWN = 60
-_SECRETIVE = ("alerts", "deliver")
+_PREFIX = re.compile(r"[\w-]+(?:[.\[][\w-]+\]?)*(?=: )")
+"""The key that a message of our own may begin with."""
 
 
-def explain(problem: ValidationError, document: dict[str, Any]) -> list[str]:
+class _Place(NamedTuple):
+    """Where a mistake is: the keys as messages have them, what is there, what of it is shown, its schema."""
+
+    path: list[str]
+    value: Any
+    shown: Any
+    schema: dict[str, Any]
+
+
+def explain(problem: ValidationError, given: Given) -> list[str]:
     """Return one line a mistake.
 
     Args:
         problem: what pydantic found.
-        document: the pipeline file as read.
+        given: the pipeline file that it found it in.
     """
-    schema = Pipeline.model_json_schema()
+    schema = _schema()
     errors = problem.errors(include_url=False)
-    told = (error for error in errors if not _follows(error, errors))
-    return list(dict.fromkeys(_line(error, document, schema) for error in told))
-
-
-def _follows(error: dict[str, Any], errors: list[dict[str, Any]]) -> bool:
-    """Return whether a list is called too short only because items of it that are wrong do not count."""
-    depth = len(error["loc"])
-    return error["type"] == "too_short" and any(
-        len(other["loc"]) > depth and other["loc"][:depth] == error["loc"] for other in errors
+    too_short_by_others = {error["loc"][:depth] for error in errors for depth in range(len(error["loc"]))}
+    told = (
+        error for error in errors if error["type"] != "too_short" or error["loc"] not in too_short_by_others
     )
+    return list(dict.fromkeys(_line(error, given, schema) for error in told))
 
 
-def _line(error: dict[str, Any], document: Any, schema: dict[str, Any]) -> str:
-    path, here = _walk(error, document, schema)
-    shown = ".".join(path)
-    message = _message(error, path, here)
+@cache
+def _schema() -> dict[str, Any]:
+    return Pipeline.model_json_schema()
+
+
+def _line(error: dict[str, Any], given: Given, schema: dict[str, Any]) -> str:
+    place = _walk(error, given, schema)
+    message = _message(error, place, given)
+    shown = ".".join(part if len(part) <= _SHOWN else part[:_SHOWN] + "..." for part in place.path)
     return f"{shown}: {message}" if shown else message
 
 
-def _message(error: dict[str, Any], path: list[str], here: dict[str, Any]) -> str:
+def _message(error: dict[str, Any], place: _Place, given: Given) -> str:
     kind, context = error["type"], error.get("ctx", {})
     if kind == "extra_forbidden":
-        return _unknown_key(path[-1], sorted(here.get("properties", {})))
-    if kind == "missing":
-        return "is missing"
+        return _unknown_key(place.path[-1], sorted(place.schema.get("properties", {})))
     if kind == "union_tag_not_found":
-        return f"{context['discriminator'].strip(chr(39))} is missing; expected one of {_choices(here)}"
+        key = context["discriminator"].strip("'")
+        return f"{key} is missing; expected one of {_choices(place.schema)}"
     if kind == "union_tag_invalid":
-        return f"expected one of {context['expected_tags'].replace(chr(39), '')}, got {_tag(error)}"
+        tag = context["discriminator"].strip("'")
+        shown = place.shown if isinstance(place.shown, Hidden) else place.shown.get(tag)
+        return f"expected one of {context['expected_tags'].replace(chr(39), '')}, got {_cut(shown)}"
     if kind == "value_error":
-        return str(context["error"])
-    if kind == "literal_error":
-        return f"expected {context['expected']}, got {_got(error)}"
-    if kind == "string_pattern_mismatch":
-        return f"expected text that matches {context['pattern']}, got {_got(error)}"
-    message = in_own_words(error["msg"])
-    return message if kind == "window_type" else f"{message}, got {_got(error)}"
+        return _of_our_own(str(context["error"]), place, given)
+    message = in_own_words(error)
+    return message if kind in ("window_type", "missing") else f"{message}, got {_cut(place.shown)}"
+
+
+def _of_our_own(message: str, place: _Place, given: Given) -> str:
+    """Return what a check of our own says, without anything that it repeats of what is hidden."""
+    begins = _PREFIX.match(message)
+    value, shown = place.value, place.shown
+    for part in re.split(r"[.\[\]]+", begins[0]) if begins else ():
+        value, shown = _below(value, shown, part)
+    key, rest = (message[: begins.end()], message[begins.end() :]) if begins else ("", message)
+    return given.hide(key + given.hide_pieces(rest, value, shown))
+
+
+def _below(value: Any, shown: Any, part: str) -> tuple[Any, Any]:
+    """Return what is under a key, or in the entry of a list that has this name or number; else the whole."""
+    if isinstance(value, dict) and part in value:
+        return value[part], shown if isinstance(shown, Hidden) else shown[part]
+    if isinstance(value, list):
+        for number, entry in enumerate(value):
+            if part == str(number) or (isinstance(entry, dict) and entry.get("name") == part):
+                return entry, shown if isinstance(shown, Hidden) else shown[number]
+    return value, shown
 
 
 def _unknown_key(key: str, allowed: list[str]) -> str:
-    close = difflib.get_close_matches(key, allowed, n=1)
+    close = difflib.get_close_matches(key[:_SHOWN], allowed, n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
     return f"unknown key{hint}; allowed here: {', '.join(allowed) or 'none'}"
 
 
-def _tag(error: dict[str, Any]) -> str:
-    return _got(error | {"input": error["ctx"]["tag"]})
-
-
-def _got(error: dict[str, Any]) -> str:
-    if error["loc"][: len(_SECRETIVE)] == _SECRETIVE:
-        return "something else"  # which may be an address or a password, in the wrong place
-    text = repr(error["input"])
+def _cut(shown: Any) -> str:
+    text = str(shown).lower() if isinstance(shown, bool) else repr(shown)
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
 
 
@@ -83,32 +108,34 @@ def _choices(schema: dict[str, Any]) -> str:
     return ", ".join(schema.get("discriminator", {}).get("mapping", {}))
 
 
-def _walk(error: dict[str, Any], document: Any, schema: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
-    """Follow an error's location through the document: the keys that a user wrote, and the schema there.
+def _walk(error: dict[str, Any], given: Given, schema: dict[str, Any]) -> _Place:
+    """Follow an error's location through the document.
 
     Pydantic names the branches of unions too; those are no keys of the document. For an unknown key the
     schema is that of the mapping it is in.
     """
     path: list[str] = []
-    place, here, in_branch = document, schema, False
+    value, shown, here, in_branch = given.values, given.shown, schema, False
     unknown, missing = (error["type"] == kind for kind in ("extra_forbidden", "missing"))
     for number, part in enumerate(error["loc"]):
         if not in_branch and _is_tagged(here, schema):
             in_branch = True
             continue
-        here, in_branch = _resolved(here, place, schema), False
-        last = number == len(error["loc"]) - 1
-        if last and (unknown or missing):
-            return [*path, str(part)], here
-        if isinstance(place, dict) and part in place:
-            here = here.get("properties", {}).get(part, here.get("additionalProperties", {}))
-            place = place[part]
-            path.append(str(part))
-        elif isinstance(place, list) and isinstance(part, int) and part < len(place):
-            here, place = here.get("items", {}), place[part]
-            name = place.get("name") if isinstance(place, dict) else None
-            path.append(name if isinstance(name, str) else str(part))
-    return path, _resolved(here, place, schema)
+        here, in_branch = _resolved(here, value, schema), False
+        known = here.get("properties", {})
+        name = str(part) if part in known or missing or not isinstance(shown, Hidden) else STARS
+        if number == len(error["loc"]) - 1 and (unknown or missing):
+            return _Place([*path, name], value, shown, here)
+        if isinstance(value, dict) and part in value:
+            here = known.get(part, here.get("additionalProperties", {}))
+            value, shown = value[part], shown if isinstance(shown, Hidden) else shown[part]
+            path.append(name)
+        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
+            here, value = here.get("items", {}), value[part]
+            shown = shown if isinstance(shown, Hidden) else shown[part]
+            named = shown.get("name") if isinstance(shown, dict) else None
+            path.append(named if isinstance(named, str) else str(part))
+    return _Place(path, value, shown, _resolved(here, value, schema))
 
 
 def _is_tagged(here: dict[str, Any], schema: dict[str, Any]) -> bool:
@@ -127,7 +154,7 @@ def _resolved(here: Any, place: Any, schema: dict[str, Any]) -> dict[str, Any]:
             here = schema["$defs"][here["$ref"].rpartition("/")[2]]
         elif "discriminator" in here and isinstance(place, dict):
             tag = place.get(here["discriminator"]["propertyName"])
-            branch = here["discriminator"].get("mapping", {}).get(tag)
+            branch = here["discriminator"].get("mapping", {}).get(tag) if isinstance(tag, str) else None
             if branch is None:
                 return here
             here = {"$ref": branch}

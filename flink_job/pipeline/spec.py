@@ -20,6 +20,7 @@ from flink_job.sources.side_topic_spec import ONLY_HERE, SideTopic
 from operators.alerts.alert_spec import AlertsSpec
 from operators.durations import DurationMs
 from operators.plan import Plan
+from operators.section import Section
 
 RUNS_FOLDER = Path(".sketchstream")
 RESULTS, LATE, REJECTS = "results", "late", "rejects"
@@ -34,7 +35,7 @@ _LONGEST_INTERVAL_MS = 5 * 60_000
 SinkSpec = Annotated[FileSinkSpec | KafkaSinkSpec | PrintSinkSpec, Field(discriminator="type")]
 
 
-class Checkpoints(BaseModel):
+class Checkpoints(Section):
     """How often the job's state is written, where to, and how many are kept."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

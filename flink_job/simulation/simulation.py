@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from flink_job.simulation.payers import MAX_FRAUD_SHARE, Payers, check_payers
 from flink_job.simulation.payments import Payments
@@ -26,6 +26,7 @@ from flink_job.simulation.scenario import Scenario
 from flink_job.simulation.shop import Shop
 from flink_job.simulation.simulated_rows import BAD_KINDS, MAX_EVENTS, as_lines
 from operators.durations import DurationMs, format_duration
+from operators.section import Section
 
 _EVENT_RATES = {"shop": 100.0, "payments": 2.0}
 _FRAUD_SHARE = 0.01
@@ -49,7 +50,7 @@ def _read_instant(value: Any) -> datetime:
     return value if value.tzinfo else value.replace(tzinfo=timezone.utc)
 
 
-class SimulatorSpec(BaseModel):
+class SimulatorSpec(Section):
     """The ``source: {type: simulator, ...}`` section of a pipeline file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from flink_job.sources.kafka_spec import Brokers, Name
+from operators.section import Section
 
 
-class KafkaSinkSpec(BaseModel):
+class KafkaSinkSpec(Section):
     """Options of a sink `{type: kafka}`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

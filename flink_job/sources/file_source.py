@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from flink_job.sources.chunks import chunk_numbers
 from flink_job.sources.manifest import Manifest, cut, expect_unchanged, open_file
@@ -14,6 +14,7 @@ from flink_job.sources.source import SourceProblem
 from operators.ingest.source_batch import Position, SourceBatch
 from operators.parsing import CsvFormat, Format, FormatSpec
 from operators.parsing.payloads import Payloads
+from operators.section import Section
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 PARTITION = "file"
 
 
-class FileSourceSpec(BaseModel):
+class FileSourceSpec(Section):
     """Options of `source: {type: file}`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

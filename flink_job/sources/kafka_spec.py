@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date, datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from operators.parsing import CsvFormat, FormatSpec
+from operators.section import Section
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
 Brokers = Annotated[
@@ -19,7 +21,7 @@ _STARTS = ("earliest", "latest", "committed")
 _BATCH_MESSAGES, _BATCH_MESSAGES_OF_MANY = 40_000, 400
 
 
-class KafkaSourceSpec(BaseModel):
+class KafkaSourceSpec(Section):
     """Options of `source: {type: kafka}`; one of `topic`, `topics` and `pattern` names what is read."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,6 +54,15 @@ class KafkaSourceSpec(BaseModel):
                 allowed = f"{', '.join(_STARTS)} or an ISO time such as 2026-01-01T00:00:00Z"
                 raise ValueError(f"expected {allowed}, got {start!r:.60}") from None
         return start
+
+    @field_validator("pattern")
+    @classmethod
+    def _pattern_can_be_read(cls, pattern: str | None) -> str | None:
+        try:
+            re.compile(pattern or "")
+        except (re.error, OverflowError, RecursionError) as problem:
+            raise ValueError(f"expected a regular expression, got {pattern!r:.60}: {problem}") from None
+        return pattern
 
     @model_validator(mode="after")
     def _messages_have_no_header(self) -> KafkaSourceSpec:

@@ -12,11 +12,10 @@ from rich.text import Text
 
 from flink_job.machine.environment import EnvironmentProblem
 from flink_job.machine.private_folder import private_folder
-from flink_job.screen import Screen
+from flink_job.screen import Screen, tell
 from flink_job.standalone.broker import Broker
 from flink_job.standalone.cluster import FlinkCluster
 from flink_job.standalone.daemons import Daemon, Daemons
-from operators.plain_text import in_lines
 
 _BROKER, _FLINK = "broker", "flink"
 _FAILED = 1
@@ -65,7 +64,7 @@ def up(folder: Path, port: int, broker_port: int, task_managers: int, slots: int
             status.update("starting Flink")
             cluster.start()
     except EnvironmentProblem as problem:
-        click.echo(in_lines(f"{problem.message}\n{problem.remedy}"), err=True)
+        tell(f"{problem.message}\n{problem.remedy}")
         sys.exit(_FAILED)
     if before == {daemon.pid for daemon in _noted(folder)}:
         click.echo("They run already.")

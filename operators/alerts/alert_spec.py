@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, m
 from operators.alerts.secrets import REVEALED, HeaderValue, HttpUrl, Secret
 from operators.durations import DurationMs
 from operators.rules.rule_spec import RULE_NAME
+from operators.section import Section
 
 CHANNEL_NAME = "^[A-Za-z_][A-Za-z0-9_-]{0,63}$"
 _Severity = Literal["info", "warning", "critical"]
@@ -24,7 +25,7 @@ _LEAST_MS, _MOST_MS = 10, 300_000
 _OWN_HEADERS = frozenset({"content-type", "content-length", "transfer-encoding", "host", "idempotency-key"})
 
 
-class _Channel(BaseModel):
+class _Channel(Section):
     """What every channel has: which alerts it takes, and what is done where it fails.
 
     `severities` and `rules` say which alerts it takes, all by default. `timeout` is how long one delivery
@@ -127,7 +128,7 @@ ChannelSpec = WebhookSpec | AlertmanagerSpec | EmailSpec
 _OneChannel = Annotated[Annotated[ChannelSpec, Field(discriminator="type")], BeforeValidator(_is_mapping)]
 
 
-class AlertsSpec(BaseModel):
+class AlertsSpec(Section):
     """Who is told of alerts.
 
     In each `every`, by the wall clock, at most `at_most` alerts of one rule go to one channel; how many more

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from operators.durations import DurationMs
 from operators.parsing import FormatSpec
+from operators.section import Section
 from sketches.bloom import MAX_BITS, Bloom
 from sketches.growing_bloom import MAX_CAPACITY
 
@@ -41,7 +42,7 @@ class History(BaseModel):
     format: FormatSpec = "json"
 
 
-class Remembering(BaseModel):
+class Remembering(Section):
     """Options of how values are remembered.
 
     A value that no event had for `remember`, or up to a quarter longer, is new again; without it a value is

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
 from operators.batch.event_batch import EventBatch
 from operators.batch.groups import Groups
+from operators.section import Section
 
 if TYPE_CHECKING:
     from operators.gather.gathering import Gathering
@@ -47,7 +48,7 @@ def item_columns(type_: str) -> AnswerColumns:
     )
 
 
-class Kind(BaseModel, ABC):
+class Kind(Section, ABC):
     """The options of one metric kind, as the pipeline file has them; `kind` is a literal of one word."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

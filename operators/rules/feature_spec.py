@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from operators.durations import DurationMs
+from operators.section import Section
 
 _Column = Annotated[str, Field(min_length=1)]
 _Within = Annotated[DurationMs, Field(ge=1)]
 
 
-class _Feature(BaseModel):
+class _Feature(Section):
     """What every feature has: `where` says which events count for it, all by default."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -97,7 +98,7 @@ Feature = Annotated[
 _FeatureName = Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
 
 
-class FeaturesSpec(BaseModel):
+class FeaturesSpec(Section):
     """What rules know of the past: `of` is the column of the entity, `where` says which events rules see.
 
     `id` is a column that names an event, so that one that is sent twice raises one alert; by default an event

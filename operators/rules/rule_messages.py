@@ -140,6 +140,4 @@ def _told(problem: ValidationError, model: type[BaseModel]) -> str:
             names = sorted(field.alias or name for name, field in model.model_fields.items())
             allowed = f"; allowed here: {', '.join(names)}"
         return f"{begin}unknown key{allowed}"
-    if error["type"] == "missing":
-        return f"{begin}is missing"
-    return begin + in_own_words(error["msg"])
+    return begin + in_own_words(error)

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 
 from operators.durations import DurationMs
+from operators.section import Section
 from operators.windows.window_spec import WindowSpec
 
 FIRST_VERSION = 1
@@ -17,7 +18,7 @@ _Positive = Annotated[DurationMs, Field(gt=0)]
 _ParameterName = Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
 
 
-class Parameter(BaseModel):
+class Parameter(Section):
     """A number in a rule's conditions that verdicts may move between `min` and `max`.
 
     Without limits it stays as it is. Each verdict moves it by a share of itself: `legitimate` by
@@ -45,7 +46,7 @@ class Parameter(BaseModel):
         return self
 
 
-class Rule(BaseModel):
+class Rule(Section):
     """A condition that raises an alert.
 
     Of three kinds. *On an event*: `when` is over its columns, the features and the rule's parameters. *On a

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_serializer, model_valid
 
 from operators.durations import DurationMs
 from operators.parsing import FormatSpec
+from operators.section import Section
 
 IndexName = Literal["auto", "flat", "hnsw", "ivf"]
 QUERY_KINDS = ("item", "text", "user")
@@ -102,7 +103,7 @@ class TouchHistory(BaseModel):
         return str(Path(path).absolute())
 
 
-class SimilarSpec(BaseModel):
+class SimilarSpec(Section):
     """The items most similar to what an event asks for, by the cosine of their vectors.
 
     `item` is the key of the id in an item, `vector` that of its vector of `dimension` numbers; with `text`

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner
+from schema_places import NUMBERS, key_of, standing_at
 
 from flink_job.cli import main
 from flink_job.pipeline.reading import PipelineProblem, load_pipeline
@@ -39,6 +40,12 @@ WRONG: list[tuple[str, Any, list[str]]] = [
     ("source.path", GONE, ["source.path: is missing"]),
     ("source.format", "xml", ["source.format", "json", "csv", "'xml'"]),
     ("source.chunk_bytes", "big", ["source.chunk_bytes: ", "integer", "'big'"]),
+    ("source.chunk_bytes", True, ["source.chunk_bytes: expected a valid integer, got true"]),
+    ("source.chunk_bytes", [1], ["source.chunk_bytes: expected a valid integer, got [1]"]),
+    ("source.path", 5, ["source.path: expected text, got 5"]),
+    ("sinks", {"results": {"type": ["file"]}}, ["sinks.results: expected one of file", "got ['file']"]),
+    ("metrics", "n", ["metrics: expected a list, got 'n'"]),
+    ("event.fields", [], ["event.fields: expected a mapping, got []"]),
     ("profile", "fast", ["profile: expected 'throughput' or 'latency', got 'fast'"]),
     ("rules_own_slots", True, ["rules_own_slots: needs features, for rules on events"]),
     ("parallelism", 0, ["parallelism: ", "greater than or equal to 1", "got 0"]),
@@ -170,6 +177,31 @@ def test_a_wrong_file_is_refused_with_the_key_and_what_is_allowed(
     assert len(ran.output.splitlines()) == 1
     for part in told:
         assert part in ran.output
+
+
+@pytest.mark.parametrize("pattern", ["((", "[a", "a{2}{3}**", "(?P<n>a)(?P<n>b)"])
+def test_a_pattern_of_topics_that_cannot_be_read_is_refused(pattern: str, tmp_path: Path) -> None:
+    source = {"type": "kafka", "brokers": "b:1", "pattern": pattern}
+    ran = CliRunner().invoke(main, ["check", str(written(tmp_path, RIGHT | {"source": source}))])
+    assert ran.exit_code == 2
+    assert f"source.pattern: expected a regular expression, got {pattern!r}: " in ran.output
+
+
+@pytest.mark.parametrize("value", [True, False, [True]])
+def test_true_and_false_are_no_numbers_wherever_numbers_are(value: Any, tmp_path: Path) -> None:
+    assert len(NUMBERS) > 80
+    for place in NUMBERS:
+        with pytest.raises(PipelineProblem) as problem:
+            load_pipeline(written(tmp_path, RIGHT | standing_at(place, value)))
+        told = (f"{key_of(place)}: expected a valid integer", f"{key_of(place)}: expected a number")
+        assert any(line.startswith(told) for line in problem.value.problems), (place, problem.value.problems)
+
+
+def test_numbers_may_come_from_variables(tmp_path: Path) -> None:
+    source = {"type": "file", "path": "e", "chunk_bytes": "${BYTES}"}
+    path = written(tmp_path, RIGHT | {"parallelism": "${N}", "source": source})
+    pipeline = load_pipeline(path, environment={"N": "3", "BYTES": "65536"})
+    assert (pipeline.parallelism, pipeline.source.chunk_bytes) == (3, 65536)
 
 
 def test_a_right_file_is_read_with_its_defaults(tmp_path: Path) -> None:

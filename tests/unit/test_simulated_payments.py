@@ -261,7 +261,7 @@ def test_the_command_writes_payments_of_any_time_and_names_wrong_options() -> No
     assert [event["ts"] - 1_772_366_400_000 for event in events] == list(range(0, 5_000, 100))
     for options, told in (
         (("--users", "10"), "--users: expected 3000 to 172800"),
-        (("--fraud-share", "1"), "--fraud-share: Input should be less than or equal to 0.05, got 1.0"),
+        (("--fraud-share", "1"), "--fraud-share: expected less than or equal to 0.05, got 1.0"),
         (("--scenario", "shop", "--fraud-share", "0.01"), "--fraud-share: needs scenario payments"),
         (("--start", "soon"), "--start: expected an ISO time such as 2026-01-01T00:00:00Z, got 'soon'"),
     ):
