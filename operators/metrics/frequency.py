@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Annotated, ClassVar, Literal
@@ -84,7 +83,7 @@ class FrequencyAggregator(Aggregator):
         """Return one entry an asked item, in the order asked."""
         sketch = CountMin.deserialize(partial)
         counts = sketch.estimate_many(self._asked_hashes).tolist()
-        margin = math.floor(self._epsilon * sketch.total_weight)
+        margin = sketch.total_weight * self._epsilon.numerator // self._epsilon.denominator
         items = [
             {"item": item, "count": count, "lower": max(0, count - margin), "upper": count}
             for item, count in zip(self._asked.to_list(), counts, strict=True)

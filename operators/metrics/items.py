@@ -10,8 +10,8 @@ import polars as pl
 from operators.batch.event_batch import Column, EventBatch
 from operators.batch.groups import Groups, compact
 from operators.metrics.kind import typed_column
+from sketches.wide_numbers import MAX_LONG
 
-_SURELY_LONG = 2.0**62
 _LOW_HALF = 2**32 - 1
 ITEM_TYPES = ("string", "long", "double", "bool", "list")
 
@@ -59,7 +59,7 @@ def weighted_items(
 
 def _totals(weights: np.ndarray, where: np.ndarray, count: int) -> np.ndarray:
     """Add up the weights of each of `count` pairs; `where` tells which pair each weight is of."""
-    if weights.sum(dtype=np.float64) < _SURELY_LONG:
+    if weights.max(initial=0) <= MAX_LONG // max(len(weights), 1):
         return _added(weights, where, count)
     low, high = (_added(half, where, count).astype(object) for half in (weights & _LOW_HALF, weights >> 32))
     return low + (high << 32)
