@@ -241,6 +241,14 @@ def test_an_event_is_out_of_the_window_when_its_length_has_passed() -> None:
         assert found[-1] == told
 
 
+@pytest.mark.parametrize("over", ["own", "all"])
+def test_numbers_too_large_to_be_squared_are_told_but_not_learned_from(over: str) -> None:
+    job = RuleJob(plan({"off": {"kind": "deviations", "of": "amount", "at_least": 2, "over": over}}, ALWAYS))
+    amounts = [1.0, 3.0, 1.7e308, -1.7e308, 1e200, 4.0]
+    alerts = job.send(*({"card": "a", "amount": amount, "t": t} for t, amount in enumerate(amounts)))
+    assert [told["off"] for told in features_of(alerts)] == [None, None, 1e6, -1e6, 1e6, 2.0]
+
+
 def test_a_sum_that_fits_is_told_though_a_sum_on_the_way_does_not() -> None:
     job = RuleJob(plan({"total": {"kind": "sum", "of": "amount", "within": "1m"}}, ALWAYS))
     amounts = [1.7e308, 1.7e308, -1.7e308, -1.7e308, -1.7e308, 2.5]
