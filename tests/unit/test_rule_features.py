@@ -228,6 +228,7 @@ def test_sums_of_decimal_numbers_are_the_nearest_double(parts: list[tuple[int, i
 
 def test_what_is_left_of_large_sums_of_both_signs_is_the_nearest_double() -> None:
     assert decimal_sum([1_000_000.1, -1_000_000.0]) == 0.1 != 1_000_000.1 - 1_000_000.0
+    assert str(decimal_sum([0.3, -0.1, -0.2])) == "0.0" and 0.3 - 0.1 - 0.2 < 0
 
 
 def test_an_event_is_out_of_the_window_when_its_length_has_passed() -> None:
