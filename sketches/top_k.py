@@ -329,7 +329,7 @@ def _in_small_map(payload: bytes) -> bytes:
     """Return an image for the decoder, which makes room for what the image says, not for what is there."""
     count = 0 if len(payload) == _HEAD_BYTES else _COUNTS.unpack_from(payload, _HEAD_BYTES)[0]
     lg_size = min(payload[4], max(_lg_map_size(count) + 1, _LG_SMALL_MAP))
-    return payload[:4] + bytes((lg_size,)) + payload[5:]
+    return payload if lg_size == payload[4] else payload[:4] + bytes((lg_size,)) + payload[5:]
 
 
 def _lg_map_size(count: int) -> int:

@@ -134,10 +134,11 @@ class DeviationsRun:
             state = states[owner]
             told.append(None if value is None or state.count < at_least else _deviations(state, value))
             if counted and value is not None:
-                state.count += 1
                 off = value - state.mean
-                state.mean += off / state.count
-                state.squares += off * (value - state.mean)
+                mean = state.mean + off / (state.count + 1)
+                squares = state.squares + off * (value - mean)
+                if isfinite(squares):  # else there would be no deviations ever after
+                    state.count, state.mean, state.squares = state.count + 1, mean, squares
         return told
 
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from engine import ShardedMap
 
 from operators.records import LocalSession, SessionRecord, SliceRecord, decode_record, encode
 from sketches import codec
@@ -32,6 +33,7 @@ from sketches.hyperloglog import HyperLogLog, merge_images
 from sketches.quantiles import Quantiles
 from sketches.top_k import TopK
 from state.alarm_state import Remembered, read_remembered, write_remembered
+from state.delivery_state import DeliveryState, FiringAlert
 from state.gather_state import Happened, Order, read_happened, read_orders, write_happened, write_orders
 from state.history import Counted, History, Last, Pending, read_history, write_history
 from state.history_part import read_part, write_part
@@ -40,6 +42,8 @@ from state.packed import Entry, pack, unpack
 from state.profile_state import Profiles
 from state.rule_state import HeldRule, read_held_rule, write_held_rule
 from state.seen_state import read_hashes
+from state.session_state import Session, SessionState
+from state.time_index import Stored, TimeIndex
 
 HASHES = hash_longs(np.arange(500))
 COUNTS = np.arange(500)
@@ -112,6 +116,40 @@ def merged_with_few(image: bytes) -> bytes:
     return merge_images(image, hyperloglog(3, lg_k))
 
 
+def held(key: bytes, value: bytes) -> ShardedMap:
+    """Return a map of one entry."""
+    made = ShardedMap()
+    made.put(key, value)
+    return made
+
+
+def found_at_all_times(data: bytes) -> None:
+    index = TimeIndex(held(b"", data))
+    for time_ms in index.times[:3]:
+        index.find(time_ms)
+
+
+def index_by_time() -> bytes:
+    made = ShardedMap()
+    index = TimeIndex(made)
+    for row in (Stored(1, 100), Stored(2, 100, 7, 3)):
+        index.put(row)
+    return made.get(b"")
+
+
+def sessions() -> bytes:
+    made = ShardedMap()
+    SessionState(made).write(7, {b"k": [Session(1, 2, 3, b"p")]})
+    return made.get(SEVENTH)
+
+
+def firing() -> bytes:
+    made = ShardedMap()
+    DeliveryState(made).put_firing("a", FiringAlert(1, b"{}"))
+    return made.get(b"fa")
+
+
+SEVENTH = (7).to_bytes(2, "big")
 HISTORY = History(5, {1: Counted([1], [2]), 2: Last(4, "x")}, {"rule": Pending(1, 2, b"a", b"b")})
 RECORDS = [SliceRecord(1, b"a", None, b"{}"), SessionRecord([LocalSession(b"k", 1, 2, 3, b"p", None)], b"")]
 DENSE = [hyperloglog(0, 12), hyperloglog(5, 12), hyperloglog(100, 12), hyperloglog(500, 6)]
@@ -138,6 +176,9 @@ FORMS = {
     "vector": Form(lambda data: read_vector(data, 4), [write_vector(np.ones(4, np.float32))]),
     "key of an item": Form(item_of, [b"catalogue/item"]),
     "hashes": Form(lambda data: read_hashes(data, (-1, 2)), [bytes(32)]),
+    "index by time": Form(found_at_all_times, [index_by_time()]),
+    "sessions": Form(lambda data: SessionState(held(SEVENTH, data)).read(7), [sessions()]),
+    "firing alert": Form(lambda data: DeliveryState(held(b"fa", data)), [firing()]),
     "alarms": Form(read_remembered, [write_remembered({b"k": Remembered(1, 2, 3, 4, b"", [])})]),
     "rule": Form(read_held_rule, [write_held_rule(HeldRule(1, b"x", False, ["m"]))]),
     "profiles": Form(lambda data: Profiles(3).read_block(data), [profiles()]),

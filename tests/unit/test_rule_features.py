@@ -228,6 +228,7 @@ def test_sums_of_decimal_numbers_are_the_nearest_double(parts: list[tuple[int, i
 
 def test_what_is_left_of_large_sums_of_both_signs_is_the_nearest_double() -> None:
     assert decimal_sum([1_000_000.1, -1_000_000.0]) == 0.1 != 1_000_000.1 - 1_000_000.0
+    assert str(decimal_sum([0.3, -0.1, -0.2])) == "0.0" and 0.3 - 0.1 - 0.2 < 0
 
 
 def test_an_event_is_out_of_the_window_when_its_length_has_passed() -> None:
@@ -239,6 +240,14 @@ def test_an_event_is_out_of_the_window_when_its_length_has_passed() -> None:
         )
         told = {"events": 2, "spent": 4.0, "shops": 2} if inside else {"events": 1, "spent": 2.0, "shops": 1}
         assert found[-1] == told
+
+
+@pytest.mark.parametrize("over", ["own", "all"])
+def test_numbers_too_large_to_be_squared_are_told_but_not_learned_from(over: str) -> None:
+    job = RuleJob(plan({"off": {"kind": "deviations", "of": "amount", "at_least": 2, "over": over}}, ALWAYS))
+    amounts = [1.0, 3.0, 1.7e308, -1.7e308, 1e200, 4.0]
+    alerts = job.send(*({"card": "a", "amount": amount, "t": t} for t, amount in enumerate(amounts)))
+    assert [told["off"] for told in features_of(alerts)] == [None, None, 1e6, -1e6, 1e6, 2.0]
 
 
 def test_a_sum_that_fits_is_told_though_a_sum_on_the_way_does_not() -> None:
