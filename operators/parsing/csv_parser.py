@@ -11,7 +11,7 @@ import polars as pl
 from operators.parsing.csv_quotes import opening_quotes
 from operators.parsing.event_store import texts_from_spans
 from operators.parsing.events import Events, whole_payloads
-from operators.parsing.formats import CsvFormat, csv_reader
+from operators.parsing.formats import CsvFormat, csv_dialect, csv_reader
 from operators.parsing.parsed import FieldPaths, Parsed, with_one_zero
 from operators.parsing.payloads import Payloads
 from operators.parsing.strict_json import integral_long
@@ -44,6 +44,7 @@ class CsvParser:
                 )
         self._spec = spec
         self._blanks = b" \t\r\n".replace(spec.delimiter.encode(), b"")
+        self._dialect = csv_dialect(spec)
         self._width = len(spec.columns)
         self._fields = [(name, spec.columns.index(column), kind) for name, (column, kind) in fields.items()]
 
@@ -123,7 +124,7 @@ class CsvParser:
         records: dict[int, list[str]] = {}
         for number in numbers.tolist():
             try:
-                reader = csv_reader(events.raw(number).decode(), self._spec)
+                reader = csv_reader(events.raw(number).decode(), self._dialect)
                 fields = next(reader)
                 more = next(reader, None)
             except UnicodeDecodeError as error:

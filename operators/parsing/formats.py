@@ -95,15 +95,25 @@ FormatSpec = Annotated[
 """The pydantic type of the pipeline file's `format` key; `csv` alone is CSV with a header line."""
 
 
-def csv_reader(text: str, spec: CsvFormat) -> Iterator[list[str]]:
+def csv_dialect(spec: CsvFormat) -> Any:
+    """Returns a format as the `csv` module takes it, made once since making it takes as long as a record."""
+    quoting = csv.QUOTE_NONE if spec.quote is None else csv.QUOTE_MINIMAL
+    options = {"delimiter": spec.delimiter, "quotechar": spec.quote, "quoting": quoting, "strict": True}
+    return csv.reader((), **options).dialect
+
+
+def csv_reader(text: str, dialect: Any) -> Iterator[list[str]]:
     """Returns a reader of the records in a text.
+
+    Args:
+        text: the records.
+        dialect: what `csv_dialect` returned.
 
     Raises:
         csv.Error: from the reader, where a record is no CSV.
     """
     lines = io.StringIO(text, newline="") if "\n" in text or "\r" in text else (text,)
-    quoting = csv.QUOTE_NONE if spec.quote is None else csv.QUOTE_MINIMAL
-    return csv.reader(lines, delimiter=spec.delimiter, quotechar=spec.quote, quoting=quoting, strict=True)
+    return csv.reader(lines, dialect)
 
 
 def header_columns(line: bytes, spec: CsvFormat) -> list[str]:
@@ -121,7 +131,7 @@ def header_columns(line: bytes, spec: CsvFormat) -> list[str]:
     """
     text = line.decode("utf-8-sig")
     try:
-        names = next(csv_reader(text, spec), [])
+        names = next(csv_reader(text, csv_dialect(spec)), [])
     except csv.Error as error:
         raise ValueError(f"header: expected a line of CSV, got {text[:40]!r} ({error})") from None
     return [name.strip() for name in names]

@@ -20,6 +20,7 @@ from operators.ingest.ingest import Ingest
 from operators.parsing import CsvFormat, csv_quotes, make_parser, whole_records
 from operators.parsing.parsed import Parsed
 from operators.plan import Plan
+from operators.records import decode_reason
 
 CHUNKS = (1, 64, 10_000)
 FIELDS = {"ts": "string", "item": "string", "qty": "long"}
@@ -111,6 +112,7 @@ def test_a_reject_says_how_many_lines_it_took(chunk_bytes: int, tmp_path: Path) 
     path.write_bytes(table(5, 1, '2024-03-01T10:00:01Z,"two\r\nlines\n","not a\nnumber"'))
     good, (reject,) = read(path, chunk_bytes)
     assert (good, reject["reason"], reject["line"], reject["lines"]) == (4, "wrong_type", 3, 4)
+    assert decode_reason(json.dumps(reject)).lines == 4
 
 
 @pytest.mark.parametrize("far", [b"Z,item1", b'Z,17"'], ids=["never", "a stray quote"])

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from flink_job.commands.cluster_run import ClusterRun
 from flink_job.commands.outcome import show, show_cluster_run
-from flink_job.commands.run import Outcome
+from flink_job.commands.run import Outcome, _totals
 from flink_job.pipeline.reading import load_pipeline
 
 FRAUD = Path(__file__).resolve().parents[2] / "pipelines" / "fraud_kafka.yaml"
@@ -46,3 +46,13 @@ def test_rejects_of_several_lines_are_told_with_their_lines() -> None:
         outcome = Outcome(True, 1.0, 10, {"malformed_csv": 2}, 0, 5, rejected_lines=lines)
         show(outcome, load_pipeline(FRAUD), Path("fraud.yaml"), screen)
         assert told in screen.file.getvalue()
+
+
+def test_lines_of_rejects_are_added_up_and_are_one_each_where_they_are_not_counted(tmp_path: Path) -> None:
+    batches = (
+        b'{"events": 5, "rejects": {"a": 1, "b": 1}, "rejected_lines": 7}\n',
+        b'{"events": 3, "rejects": {"a": 2}}\n',  # of rules and items, and of a run begun by an older version
+    )
+    for number, batch in enumerate(batches):
+        (tmp_path / f"part-{number}.jsonl").write_bytes(batch)
+    assert _totals(tmp_path) == (8, {"a": 3, "b": 1}, 9)
