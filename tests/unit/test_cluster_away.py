@@ -154,7 +154,7 @@ def test_a_cluster_that_stays_away_is_waited_for_and_then_it_is_told_how_to_go_o
         f"{flink.address} has not answered for 0 s: its JobManager is gone, or cannot be reached; it is "
     )
     assert f"{waiting}waited for up to 1 s, Ctrl-C ends that" in told
-    *_, failed, checkpoint, again, first, log = told.splitlines()
+    *_, failed, checkpoint, first, again, log = told.splitlines()
     assert failed == (
         f"shop failed: {flink.address} has not answered for 1 s: its JobManager is gone, or cannot be reached"
     )
