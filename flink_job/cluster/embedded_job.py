@@ -18,7 +18,7 @@ from flink_job.cluster.reasons import reason_of
 from flink_job.cluster.rest import Failure, FlinkGone, FlinkRest, FlinkUnreachable
 from flink_job.connector import connector_jar
 from flink_job.machine.environment import export_java
-from flink_job.machine.flink import LOG4J_PROPERTIES
+from flink_job.machine.flink import LOG4J_PROPERTIES, flink_home
 from flink_job.machine.orphans import end_orphans, mark_run
 from flink_job.pipeline.file_systems import FILE, scheme_of
 from flink_job.pipeline.spec import Pipeline
@@ -117,6 +117,9 @@ def start(
         sinks: where `results`, `late`, `rejects` and, if wanted, `totals` go.
         port: the port of the web UI on localhost.
         restore: the URI of the checkpoint or savepoint to go on from; None to begin afresh.
+
+    Raises:
+        JobFailed: where the job cannot be started.
     """
     export_java()
     mark = mark_run()
@@ -131,6 +134,8 @@ def start(
     temporary.mkdir(exist_ok=True)  # what a killed process is still about to write may have kept it
     os.environ["FLINK_LOG_DIR"] = str(logs)
     os.environ.setdefault("LOG4J_PROPERTIES", str(LOG4J_PROPERTIES))
+    # Where it has to look for it, PyFlink takes its own folder of plugins whatever FLINK_PLUGINS_DIR says.
+    os.environ.setdefault("FLINK_HOME", str(flink_home()))
     if " " not in str(folder):  # PyFlink splits these at blanks
         # Where Java is killed it leaves 100 MB of temporary files: here the next run finds and clears them.
         options = f"-XX:ErrorFile={logs}/java-crash-%p.log -Djava.io.tmpdir={temporary}"
@@ -143,6 +148,7 @@ def start(
     # Workers find the packages where they are; shipping them as files would copy the whole checkout.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
 
+    from py4j.protocol import Py4JJavaError
     from pyflink.common import Configuration, JobClient
     from pyflink.datastream import StreamExecutionEnvironment
     from pyflink.java_gateway import get_gateway
@@ -166,8 +172,12 @@ def start(
     env = StreamExecutionEnvironment.get_execution_environment(configuration)
     build(pipeline, source, sinks, env, begun_ms=time.time_ns() // 1_000_000 if restore is None else None)
     graph = stream_graph(env, pipeline, source)
-    client = JobClient(env._j_stream_execution_environment.executeAsync(graph))
     log = max(logs.glob("*.log"), key=lambda path: path.stat().st_mtime_ns, default=logs)
+    try:
+        client = JobClient(env._j_stream_execution_environment.executeAsync(graph))
+    except Py4JJavaError as problem:
+        # Such as a checkpoint that does not fit, or a folder that cannot be written to.
+        raise JobFailed(reason_of(str(problem)), log) from None
     return EmbeddedJob(client, FlinkRest(f"http://localhost:{port}"), str(client.get_job_id()), log, mark)
 
 

@@ -96,22 +96,21 @@ class SubmittedJob:
         cluster = self.submission.cluster
         note = replace(self.submission, last_seen=last_seen or self.submission.last_seen)
         write_note(_file(self.pipeline), asdict(note))
-        checkpoint = _checkpoint_of(note)
-        if checkpoint is None:
-            state = f"it had no checkpoint yet; begin again with: {self.command}"
-        else:
-            state = f"its last checkpoint: {checkpoint}\ngo on with: {self.command} --from latest"
         if isinstance(problem, JobUnknown):
             reason = (
                 f"{cluster} no longer knows the job {self.id}: its JobManager was started anew, and without "
                 "high availability jobs end with it"
             )
+            first = ""
         else:
             reason = self._silence(for_s)
-            state += (
-                "\nfirst start the JobManager again and see at its web UI that the job does not run there"
-            )
-        return ClusterGone(reason, self.log, state)
+            first = "first start the JobManager again and see at its web UI that the job does not run there\n"
+        checkpoint = _checkpoint_of(note)
+        if checkpoint is None:
+            way_on = f"{first}it had no checkpoint yet; begin again with: {self.command}"
+        else:
+            way_on = f"its last checkpoint: {checkpoint}\n{first}go on with: {self.command} --from latest"
+        return ClusterGone(reason, self.log, way_on)
 
     def _silence(self, for_s: float) -> str:
         cluster = self.submission.cluster

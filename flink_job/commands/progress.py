@@ -118,7 +118,7 @@ def follow(
         ClusterLost: where an embedded cluster died.
         JobFailed: where the job would restart for ever, or its cluster does not answer any more.
     """
-    progress, shown, said = Progress(), 0.0, list[Failure]()
+    progress, shown, said, why = Progress(), 0.0, list[Failure](), ""
     live = Live(Text(progress.line()), console=console, auto_refresh=False, transient=True)
     with live if console.is_terminal else nullcontext():
         away = ""
@@ -134,6 +134,9 @@ def follow(
             elif news or time.monotonic() - shown > _TOLD_EVERY_S:
                 console.print(Text(progress.line()), soft_wrap=True)
                 shown = time.monotonic()
+            if progress.checkpoints.failed_because not in ("", why):
+                why = progress.checkpoints.failed_because
+                console.print(Text(f"a checkpoint failed: {reason_of(why)}"), soft_wrap=True)
             for failure in progress.failures:
                 if failure not in said:
                     said.append(failure)
@@ -149,8 +152,8 @@ def told(checkpoints: Checkpoints) -> str:
     words = f"checkpoints {checkpoints.completed:,}" if checkpoints.completed else none
     if checkpoints.failed:
         since = " since" if checkpoints.completed else ""
-        reason = without_secrets(reason_of(checkpoints.failed_because))
-        words += f", {checkpoints.failed}{since} failed: {reason}"
+        what, _, _ = without_secrets(reason_of(checkpoints.failed_because)).partition(". ")
+        words += f", {checkpoints.failed}{since} failed: {what}"
     if checkpoints.running_s is not None and (not checkpoints.completed or checkpoints.running_s > _LONG_S):
         which = "the next" if checkpoints.completed or checkpoints.failed else "the first"
         words += f", {which} has run for {checkpoints.running_s:.0f} s"
