@@ -14,6 +14,7 @@ from flink_job.cli import main
 from flink_job.kafka_clients.problem import KafkaProblem
 from flink_job.pipeline.reading import PipelineProblem, load_pipeline
 from flink_job.pipeline.spec import Pipeline
+from flink_job.runs.began import began_file, expect_same_shape, write_began
 
 CANARY = "s3cr3t-Canary \"q'9\\ö\nz/Zx8Kw7Jv6Hq5/Zx8Kw7Jv6Hq5/Zx8Kw7Jv6Hq5/Zx8Kw7Jv6Hq5"
 NUMBER = "987654321987"
@@ -163,3 +164,18 @@ def test_a_property_that_cannot_be_used_is_told_without_what_it_holds(
     ran = CliRunner().invoke(main, [command[0], str(path), *command[1:]], env={"CANARY": "s3cr3t-Canary"})
     assert ran.exit_code == 1 and "security.protocol" in ran.output, ran.output
     assert "canary" not in ran.output.lower().replace("${canary}", "")
+
+
+def test_a_run_that_goes_on_is_not_told_what_a_variable_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "pipeline.yaml"
+    path.write_text(json.dumps(BASE | {"metrics": [BASE["metrics"][0] | {"where": "user = '${CANARY}'"}]}))
+    began = load_pipeline(path, (), {"CANARY": "s3cr3t-Canary"})
+    began_file(began).parent.mkdir(parents=True)
+    write_began(began)
+    with pytest.raises(PipelineProblem) as raised:
+        expect_same_shape(load_pipeline(path, (), {"CANARY": "another-Canary"}))
+    assert "metrics.n.where: is not what it was when the run began" in str(raised.value)
+    assert "-Canary" not in str(raised.value)
