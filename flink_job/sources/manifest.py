@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from flink_job.sources.source import SourceProblem
+from operators.own_words import told_plainly
 from operators.parsing import CsvFormat, Format, header_columns
 
 MAX_RECORD_BYTES = 64 * 1024 * 1024
@@ -144,7 +145,7 @@ def _header(file: BinaryIO, format: CsvFormat, path: str) -> tuple[list[str], in
         columns = header_columns(line.rstrip(b"\r\n"), format)
         format.with_columns(columns)
     except ValueError as problem:
-        raise SourceProblem(f"{path}: header: {problem}") from problem
+        raise SourceProblem(f"{path}: header: {told_plainly(problem)}") from problem
     return columns, len(line), 2
 
 

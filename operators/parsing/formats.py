@@ -5,17 +5,7 @@ from __future__ import annotations
 import csv
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
-
-from operators.own_words import in_own_words
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 _NAMES = ("json", "ndjson", "csv")
 _ALLOWED = (
@@ -72,10 +62,7 @@ class CsvFormat(BaseModel):
 
     def with_columns(self, columns: list[str]) -> CsvFormat:
         """Returns this format with the names that a header line gave, checked like those of the file."""
-        try:
-            return CsvFormat.model_validate({**self.model_dump(), "columns": tuple(columns)})
-        except ValidationError as problem:
-            raise ValueError(in_own_words(problem.errors(include_url=False)[0])) from None
+        return CsvFormat.model_validate({**self.model_dump(), "columns": tuple(columns)})
 
 
 def _as_spec(value: Any) -> Any:
