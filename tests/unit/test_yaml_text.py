@@ -26,9 +26,10 @@ MERGED = "a0: &a0 {x: 1, y: 2}\n" + "".join(
 )
 LONG_TEXTS = f"a: &a {'x' * 100_000}\nb: [{', '.join(['*a'] * 1000)}]\n"
 WRONG = [
-    (NINE_LINES, "line 6, column 5: expected at most 200,000 values, aliases written out; got more"),
-    (MERGED, "expected at most 200,000 values"),
+    (NINE_LINES, "line 6, column 5: expected at most 100,000 values, aliases written out; got more"),
+    (MERGED, "expected at most 100,000 values"),
     (LONG_TEXTS, "expected at most 20,000,000 characters, aliases written out"),
+    ("a: [" + "1," * 100_000 + "]", "line 1, column 199999: expected at most 100,000 values, got more"),
     ("a: " + "[" * 300 + "]" * 300, "line 1, column 103: expected at most 100 levels"),
     ("a: " + "{a: " * 300 + "}" * 300, "expected at most 100 levels"),
     ("a: !!int abc", "line 1, column 4: cannot be read as a number; put it in quotes"),
