@@ -136,6 +136,16 @@ def test_a_short_value_hides_no_other_words(tmp_path: Path) -> None:
         load_pipeline(path, (), {"N": "1"})
 
 
+def test_words_of_pipeline_files_are_no_secrets(tmp_path: Path) -> None:
+    path = tmp_path / "pipeline.yaml"
+    path.write_text(json.dumps(BASE))
+    metrics = "metrics=[{name: n, kind: distinct, of: nobody, windows: [{tumbling: 1m}]}]"
+    with pytest.raises(PipelineProblem) as raised:
+        load_pipeline(path, [metrics], {})
+    told = f"{path}: metrics.***.of: there is no column '***'; columns are ts, user, value"
+    assert str(raised.value) == told
+
+
 def test_a_default_of_the_file_is_shown(tmp_path: Path) -> None:
     with pytest.raises(
         PipelineProblem, match=r"name: expected text that matches .*, got '\$\{NOT_SET:-a b\}'"
