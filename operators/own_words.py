@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import ValidationError
+
 _SHOULD_HAVE = re.compile(r"^(String|List|Tuple|Set|Dictionary) should have ")
 _AT_LEAST = re.compile(r"(at (?:least|most) [0-9]+ \w+) after validation, not [0-9]+")
 _KINDS = {"String": "text", "List": "a list", "Tuple": "a list", "Set": "a list", "Dictionary": "a mapping"}
@@ -16,6 +18,13 @@ _WORDS = {
     "model": "a mapping", "none": "null", "invalid_key": "text as key",
 }  # fmt: skip
 _PART = re.compile(r"_(type|parsing|parsing_size|from_float|unicode|sub_type|attributes_type|required)$")
+
+
+def told_plainly(problem: Exception) -> str:
+    """Return the text of an error; of one of pydantic's the first mistake that it found."""
+    if isinstance(problem, ValidationError):
+        return in_own_words(problem.errors(include_url=False)[0])
+    return str(problem)
 
 
 def in_own_words(error: Mapping[str, Any]) -> str:

@@ -21,6 +21,8 @@ from operators.plain_text import in_lines
 _MODULE = "flink_job.main"
 _JOB_ID = re.compile(r"Job has been submitted with JobID ([0-9a-f]{32})")
 _TIMEOUT_S = 180
+_QUIET = {"ROOT_LOG_LEVEL": "WARN"}
+"""Flink's client logs its arguments and whole environment otherwise, and with them any secret there."""
 
 
 def submit(
@@ -59,7 +61,7 @@ def submit(
     try:
         ran = subprocess.run(
             command,
-            env=os.environ | {"FLINK_LOG_DIR": str(logs)},
+            env=os.environ | {"FLINK_LOG_DIR": str(logs)} | _QUIET,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

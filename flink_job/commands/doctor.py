@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from rich.table import Table
 from rich.text import Text
@@ -14,6 +14,7 @@ from flink_job.commands.examination.cluster import check_cluster
 from flink_job.commands.examination.finding import Finding, guarded
 from flink_job.commands.examination.jars import JAR_CHECKSUMS
 from flink_job.commands.examination.kafka import check_kafka
+from flink_job.pipeline.outside import without_secrets
 from flink_job.pipeline.spec import Pipeline
 
 __all__ = ["JAR_CHECKSUMS", "as_json", "examine", "render"]
@@ -55,7 +56,11 @@ def examine(pipeline: Pipeline | None = None, cluster: str | None = None) -> lis
         findings.append(guarded("Kafka", lambda: check_kafka(pipeline)))
     if cluster is not None:
         findings.append(guarded("cluster", lambda: check_cluster(cluster, pipeline)))
-    return [finding for several in findings for finding in several]
+    return [
+        replace(finding, detail=without_secrets(finding.detail), remedy=without_secrets(finding.remedy))
+        for several in findings
+        for finding in several
+    ]
 
 
 def render(findings: Sequence[Finding]) -> Table:

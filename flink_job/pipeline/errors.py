@@ -35,6 +35,8 @@ def explain(problem: ValidationError, given: Given) -> list[str]:
         given: the pipeline file that it found it in.
     """
     schema = _schema()
+    for word in given.texts.keys() & _words(schema):  # no secret, but in many messages
+        del given.texts[word]
     errors = problem.errors(include_url=False)
     too_short_by_others = {error["loc"][:depth] for error in errors for depth in range(len(error["loc"]))}
     told = (
@@ -46,6 +48,17 @@ def explain(problem: ValidationError, given: Given) -> list[str]:
 @cache
 def _schema() -> dict[str, Any]:
     return Pipeline.model_json_schema()
+
+
+def _words(schema: Any) -> set[str]:
+    """Return the keys and words that a pipeline file may have by its schema."""
+    if isinstance(schema, list):
+        return {word for item in schema for word in _words(item)}
+    if not isinstance(schema, dict):
+        return set()
+    own = {*schema.get("properties", ()), *schema.get("enum", ()), schema.get("const")}
+    below = [own, *(_words(item) for item in schema.values())]
+    return {word for words in below for word in words if isinstance(word, str)}
 
 
 def _line(error: dict[str, Any], given: Given, schema: dict[str, Any]) -> str:

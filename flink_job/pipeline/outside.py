@@ -174,7 +174,8 @@ class _Reader:
             self._note(text, keys, STARS if hidden else written, came_from_outside)
         shown = _CREDENTIALS.sub(STARS, written)
         for credentials in _CREDENTIALS.findall(written):
-            self._note(credentials, ("secret",), STARS)
+            for secret in (credentials, credentials.partition(":")[2]):
+                self._note(secret, ("secret",), STARS)
         return text, hidden or shown
 
     def _note(self, text: str, keys: tuple[str | int, ...], told: str, from_outside: bool = False) -> None:

@@ -15,7 +15,7 @@ MAX_LENGTH = 2_000_000
 """Characters of a text."""
 MAX_DEPTH = 100
 """Levels of lists and mappings within each other."""
-MAX_VALUES = 200_000
+MAX_VALUES = 100_000
 """Values and keys, with each alias counted as what it stands for."""
 MAX_CHARACTERS = 10 * MAX_LENGTH
 """Characters of all values and keys, with each alias counted as what it stands for."""
@@ -72,10 +72,14 @@ class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader with bounds, and without surprises."""
 
     depth = 0
+    left = MAX_VALUES
 
     def compose_node(self, parent: Node | None, index: Any) -> Node | None:
-        """Read one value, unless it is nested too deep."""
-        self.depth += 1
+        """Read one value, unless it is nested too deep or one too many."""
+        self.depth, self.left = self.depth + 1, self.left - 1
+        if self.left < 0:
+            mark = self.peek_event().start_mark
+            raise ConstructorError(None, None, f"expected at most {MAX_VALUES:,} values, got more", mark)
         if self.depth > MAX_DEPTH:
             mark = self.peek_event().start_mark
             raise ConstructorError(None, None, f"expected at most {MAX_DEPTH} levels, got more", mark)

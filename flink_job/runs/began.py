@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from flink_job.pipeline.outside import without_secrets
 from flink_job.pipeline.reading import PipelineProblem
 from flink_job.pipeline.spec import Pipeline
 from flink_job.runs.notes import read_note, write_note
@@ -47,7 +48,7 @@ def expect_same_shape(pipeline: Pipeline) -> None:
         if name in counted and not counting.get(name)
     ]
     changed += [
-        f"{name}.{key}: was {options.get(key)!r} when the run began, is {now[name].get(key)!r} now"
+        f"{name}.{key}: {_other(options.get(key), now[name].get(key))}"
         for name, options in before.items()
         if name in now
         for key in sorted({*options, *now[name]})
@@ -57,6 +58,12 @@ def expect_same_shape(pipeline: Pipeline) -> None:
         raise PipelineProblem(
             "--from", [f"{line}; give a metric another name, or begin afresh" for line in changed]
         )
+
+
+def _other(before: Any, now: Any) -> str:
+    """Return what is told of an option that changed; what came from a variable is not known of earlier."""
+    told = f"was {before!r} when the run began, is {now!r} now"
+    return told if without_secrets(told) == told else "is not what it was when the run began"
 
 
 def _noted(pipeline: Pipeline) -> dict[str, dict[str, Any]]:

@@ -13,6 +13,7 @@ import msgspec
 
 from flink_job.machine.private_folder import write_whole
 from flink_job.sources.source import SourceProblem
+from operators.own_words import told_plainly
 from operators.parsing import CsvFormat, Format, header_columns
 from operators.parsing.whole_records import RecordTooLong, first_record, whole_records
 
@@ -143,5 +144,5 @@ def _header(file: BinaryIO, format: CsvFormat, path: str) -> tuple[list[str], in
         columns = header_columns(header.rstrip(b"\r\n"), format)
         format.with_columns(columns)
     except ValueError as problem:
-        raise SourceProblem(f"{path}: header: {problem}") from problem
+        raise SourceProblem(f"{path}: header: {told_plainly(problem)}") from problem
     return columns, len(header), 1 + lines

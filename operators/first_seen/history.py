@@ -12,6 +12,7 @@ import polars as pl
 
 from operators.batch.event_batch import Column
 from operators.first_seen.remembering import History
+from operators.own_words import told_plainly
 from operators.parsing import CsvFormat, Format, Parser, header_columns, make_parser
 from operators.parsing.payloads import Payloads
 from operators.parsing.whole_records import first_record, whole_records
@@ -64,7 +65,7 @@ def history_frames(
         except HistoryProblem:
             raise
         except (OSError, EOFError, ValueError) as problem:
-            raise HistoryProblem(f"history.path: {path} cannot be read: {problem}") from problem
+            raise HistoryProblem(f"history.path: {path} cannot be read: {told_plainly(problem)}") from problem
 
 
 def _frames_of(path: Path, format_: Format, fields: Mapping[str, tuple[str, str]]) -> Iterator[pl.DataFrame]:
