@@ -12,7 +12,8 @@ import polars as pl
 
 from operators.batch.event_batch import Column
 from operators.first_seen.remembering import History
-from operators.parsing import CsvFormat, Format, Parser, header_columns, make_parser
+from operators.parsing import CsvFormat, Format, Parser, make_parser
+from operators.parsing.csv_header import read_header
 from operators.parsing.payloads import Payloads
 
 _PIECE_BYTES = 8 << 20
@@ -54,10 +55,7 @@ def history_frames(
     Raises:
         HistoryProblem: there is no file, one cannot be read, or a line of it has no such fields.
     """
-    paths = sorted(Path(path) for path in glob(pattern, recursive=True) if Path(path).is_file())
-    if not paths:
-        raise HistoryProblem(f"history.path: no file matches {pattern!r}")
-    for path in paths:
+    for path in history_paths(pattern):
         try:
             yield from _frames_of(path, format_, fields)
         except HistoryProblem:
@@ -66,12 +64,26 @@ def history_frames(
             raise HistoryProblem(f"history.path: {path} cannot be read: {problem}") from problem
 
 
+def history_paths(pattern: str) -> list[Path]:
+    """Return the files of a history by name.
+
+    Raises:
+        HistoryProblem: there is none.
+    """
+    paths = sorted(Path(path) for path in glob(pattern, recursive=True) if Path(path).is_file())
+    if not paths:
+        raise HistoryProblem(f"history.path: no file matches {pattern!r}")
+    return paths
+
+
 def _frames_of(path: Path, format_: Format, fields: Mapping[str, tuple[str, str]]) -> Iterator[pl.DataFrame]:
     left, lines = b"", 0
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
         if isinstance(format_, CsvFormat) and format_.has_header:
-            names, lines = header_columns(file.readline().rstrip(b"\r\n"), format_), 1
-            format_ = format_ if format_.columns else format_.with_columns(names)
+            header = read_header(file, format_)
+            if not header.names:
+                return
+            format_, lines = format_.with_columns(header.columns(format_.columns)), header.lines
         parser = make_parser(format_, dict(fields))
         while piece := file.read(_PIECE_BYTES):
             whole, newline, left = (left + piece).rpartition(b"\n")
