@@ -15,13 +15,14 @@ from rich.text import Text
 from flink_job.commands.results_table import plain
 from flink_job.pipeline.spec import Pipeline
 from flink_job.simulation.simulation import SimulatorSpec
-from flink_job.sources.manifest import cut, open_file
+from flink_job.sources.csv_headers import Beginning, beginnings, open_file
+from flink_job.sources.manifest import chunks_of, matching_files
 from operators.events.event_columns import EventColumns
 from operators.metric import Metric
-from operators.parsing import Format, make_parser
+from operators.parsing import CsvFormat, Format, make_parser
 from operators.parsing.payloads import Payloads
 
-_SAMPLE_BYTES = 256 * 1024
+_SAMPLE_BYTES = 64 * 1024
 _WINDOWS_SHOWN = 6
 
 
@@ -73,19 +74,29 @@ def take_sample(pipeline: Pipeline, path: Path, count: int) -> Sample:
     Raises:
         SourceProblem: where the file cannot be read.
     """
-    given: Format = "json" if isinstance(pipeline.source, SimulatorSpec) else pipeline.source.format
-    manifest = cut(str(path), given, _SAMPLE_BYTES)
-    format = given.with_columns(manifest.columns) if manifest.columns is not None else given
-    # A last record without a newline is a chunk of its own, so the second is needed too.
-    chunks = [chunk for chunk in manifest.chunks[:2] if chunk.file == 0]
-    data = b""
-    if chunks:
-        with open_file(manifest.files[0].path) as file:
-            file.seek(chunks[0].start)
-            data = file.read(sum(chunk.length for chunk in chunks))
-    payloads = Payloads.from_lines(data, format)
-    payloads = Payloads(payloads.data, payloads.starts[:count], payloads.ends[:count], payloads.lines[:count])
-    return _become(pipeline, format, payloads, chunks[0].first_line if chunks else 1)
+    format: Format = "json" if isinstance(pipeline.source, SimulatorSpec) else pipeline.source.format
+    paths = matching_files(str(path))
+    starts, columns = beginnings(paths, format, pipeline.columns_of_fields())
+    if isinstance(format, CsvFormat):
+        format = format.with_columns(columns)
+    for beginning, name in zip(starts, paths, strict=True):
+        payloads = _first_payloads(name, beginning, format, count)
+        if len(payloads):
+            break
+    return _become(pipeline, format, payloads, beginning.line)
+
+
+def _first_payloads(path: str, beginning: Beginning, format: Format, count: int) -> Payloads:
+    """Read no more of a file than its first payloads take."""
+    payloads, data = Payloads.from_lines(b""), b""
+    with open_file(path) as file:
+        file.seek(beginning.start)
+        for chunk in chunks_of(0, path, beginning, format, _SAMPLE_BYTES):
+            data += file.read(chunk.length)
+            payloads = Payloads.from_lines(data, format)
+            if len(payloads) >= count:
+                break
+    return Payloads(payloads.data, payloads.starts[:count], payloads.ends[:count], payloads.lines[:count])
 
 
 def _become(pipeline: Pipeline, format: Format, payloads: Payloads, first_line: int) -> Sample:

@@ -19,6 +19,8 @@ from flink_job.sources.kafka_spec import KafkaSourceSpec
 from flink_job.sources.side_topic_spec import ONLY_HERE, SideTopic
 from operators.alerts.alert_spec import AlertsSpec
 from operators.durations import DurationMs
+from operators.parsing import CsvFormat, Format
+from operators.parsing.csv_header import absent_columns
 from operators.plan import Plan
 from operators.section import Section
 
@@ -107,6 +109,7 @@ class Pipeline(Plan):
             if getattr(self, key) is not None and not self.has_rules():
                 raise ValueError(f"{key}: needs rules")
         self._expect_known_rules()
+        self._expect_known_columns()
         for output, (there, needed) in self._made_of().items():
             named = output in self.sinks.model_fields_set and getattr(self.sinks, output) is not None
             if named and not there:
@@ -129,6 +132,10 @@ class Pipeline(Plan):
                     "transactions end after 15 minutes; or set transaction.timeout.ms in its properties"
                 )
         return self
+
+    def columns_of_fields(self) -> dict[str, str]:
+        """Return the column of each field, where the source is CSV, by the key that asks for it."""
+        return {f"fields.{name}": field.path for name, field in self.event.fields.items()}
 
     def outputs(self) -> tuple[str, ...]:
         """Return the names of all outputs that the job has."""
@@ -183,6 +190,17 @@ class Pipeline(Plan):
             if getattr(self, key) is not None:
                 yield key, getattr(self, key)
 
+    def histories(self) -> Iterator[tuple[str, str, Format, dict[str, str]]]:
+        """Yield each history that is read from files: its key, its path and format, and columns by option."""
+        for metric in self.metrics:
+            if (history := getattr(metric, "history", None)) is not None:
+                columns = {"field": history.field or metric.of}
+                yield f"metrics.{metric.name}.history", history.path, history.format, columns
+        for entry in self.similar:
+            if (history := entry.history) is not None:
+                columns = {"user": history.user, "item": history.item, "time": history.time}
+                yield f"similar.{entry.name}.history", history.path, history.format, columns
+
     def with_sketches(self) -> bool:
         """Return whether results carry their sketches."""
         results = self.sinks.results
@@ -217,6 +235,14 @@ class Pipeline(Plan):
                     raise ValueError(
                         f"alerts.deliver.{channel.name}.rules: expected one of {allowed}, got {name!r}"
                     )
+
+    def _expect_known_columns(self) -> None:
+        """Refuse fields that are none of the columns that are given."""
+        format = getattr(self.source, "format", None)
+        if isinstance(format, CsvFormat) and format.columns is not None:
+            problems = absent_columns(self.columns_of_fields(), format.columns, "source.format.columns")
+            if problems:
+                raise ValueError(problems[0])
 
     def _made_of(self) -> dict[str, tuple[bool, str]]:
         """Return of each output whether the pipeline has it, and what it needs for it."""

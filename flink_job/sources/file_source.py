@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from pydantic import ConfigDict, Field
 
 from flink_job.sources.chunks import chunk_numbers
-from flink_job.sources.manifest import Manifest, cut, expect_unchanged, open_file
+from flink_job.sources.csv_headers import expect_columns, open_file
+from flink_job.sources.manifest import Manifest, cut, expect_unchanged
 from flink_job.sources.source import SourceProblem
 from operators.ingest.source_batch import Position, SourceBatch
 from operators.parsing import CsvFormat, Format, FormatSpec
@@ -46,9 +47,11 @@ class FileSource:
         manifest_path: where the list of chunks is kept.
         go_on: whether to use the list that is there instead of making one.
         progress: called with a file's name, the bytes done and the bytes there are, while files are cut.
+        wanted: columns that CSV files must have, by the key of the pipeline file that asks for them.
 
     Raises:
-        SourceProblem: where a file is missing or cannot be read, or has changed since the run began.
+        SourceProblem: where a file is missing, cannot be read or lacks columns, or has changed since the run
+            began.
     """
 
     check_clock = False
@@ -61,16 +64,19 @@ class FileSource:
         manifest_path: Path,
         go_on: bool,
         progress: Callable[[str, int, int], None] | None = None,
+        wanted: Mapping[str, str] | None = None,
     ) -> None:
         if go_on:
             manifest = Manifest.read(manifest_path)
         else:
-            manifest = cut(spec.path, spec.format, spec.chunk_bytes, progress)
+            manifest = cut(spec.path, spec.format, spec.chunk_bytes, progress, wanted)
             manifest.write(manifest_path)
         self._chunks = len(manifest.chunks)
         self.format: Format = spec.format
-        if isinstance(spec.format, CsvFormat) and manifest.columns is not None:
-            self.format = spec.format.with_columns(manifest.columns)
+        if isinstance(spec.format, CsvFormat):
+            columns = spec.format.columns or manifest.columns or ()
+            expect_columns(wanted or {}, columns, "columns" if spec.format.columns else "the header")
+            self.format = spec.format.with_columns(columns)
         self.reader = FileReader(str(manifest_path), self.format)
 
     def readers(self, parallelism: int) -> int:

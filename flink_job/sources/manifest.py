@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import gzip
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from glob import glob
 from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
 
 from flink_job.machine.private_folder import write_whole
+from flink_job.sources.csv_headers import Beginning, beginnings, open_file, told_by_name
 from flink_job.sources.source import SourceProblem
-from operators.own_words import told_plainly
-from operators.parsing import CsvFormat, Format, header_columns
-from operators.parsing.whole_records import RecordTooLong, first_record, whole_records
-
-_BOM = b"\xef\xbb\xbf"
+from operators.parsing import Format
+from operators.parsing.whole_records import whole_records
 
 
 class File(msgspec.Struct, frozen=True):
@@ -71,7 +67,11 @@ class Manifest(msgspec.Struct, frozen=True):
 
 
 def cut(
-    pattern: str, format: Format, chunk_bytes: int, progress: Callable[[str, int, int], None] | None = None
+    pattern: str,
+    format: Format,
+    chunk_bytes: int,
+    progress: Callable[[str, int, int], None] | None = None,
+    wanted: Mapping[str, str] | None = None,
 ) -> Manifest:
     """Cut all files of a pattern, in the order of their names.
 
@@ -80,44 +80,52 @@ def cut(
         format: how records are to be told apart; CSV headers are read and taken out.
         chunk_bytes: how many bytes a chunk has at most, unless one record is longer.
         progress: called with a file's name, the bytes done and the bytes there are.
+        wanted: columns that CSV files must have, by the key of the pipeline file that asks for them.
 
     Raises:
-        SourceProblem: where there is no such file, one cannot be read, or headers differ.
+        SourceProblem: where there is no such file, one cannot be read, or headers differ or lack columns.
+    """
+    paths = matching_files(pattern)
+    files = []
+    for path in paths:
+        with told_by_name(path):
+            files.append(_as_found(path))
+    starts, columns = beginnings(paths, format, wanted or {})
+    chunks = []
+    for number, path in enumerate(paths):
+        for chunk in chunks_of(number, path, starts[number], format, chunk_bytes):
+            chunks.append(chunk)
+            if progress is not None:
+                progress(path, chunk.start + chunk.length, files[number].size)
+    return Manifest(files, chunks, None if columns is None else list(columns))
+
+
+def matching_files(pattern: str) -> list[str]:
+    """Return the files of a pattern in the order of their names.
+
+    Raises:
+        SourceProblem: there is none.
     """
     paths = sorted(path for path in glob(pattern, recursive=True) if os.path.isfile(path))
     if not paths:
         raise SourceProblem(f"source.path: no file matches {pattern!r}")
-    files, chunks, columns = [], [], None
-    for number, path in enumerate(paths):
-        try:
-            files.append(_as_found(path))
-            with open_file(path) as file:
-                start, line = len(_BOM) if file.read(len(_BOM)) == _BOM else 0, 1
-                file.seek(start)
-                if isinstance(format, CsvFormat) and format.has_header:
-                    found, length, line = _header(file, format, path)
-                    start += length
-                    if columns not in (None, found):
-                        raise SourceProblem(
-                            f"{path}: expected the header of the files before it, {columns}, got {found}"
-                        )
-                    columns = found
-                file.seek(start)
-                for data, lines in whole_records(file, format, chunk_bytes, line):
-                    chunks.append(Chunk(number, start, len(data), line))
-                    start, line = start + len(data), line + lines
-                    if progress is not None:
-                        progress(path, start, files[-1].size)
-        except RecordTooLong as problem:
-            raise SourceProblem(f"{path}, {problem}") from problem
-        except (OSError, EOFError, gzip.zlib.error, UnicodeDecodeError) as problem:
-            raise SourceProblem(f"{path}: cannot be read: {problem}") from problem
-    return Manifest(files, chunks, columns)
+    return paths
 
 
-def open_file(path: str) -> BinaryIO:
-    """Open a file for reading unpacked bytes."""
-    return gzip.open(path, "rb") if path.endswith(".gz") else open(path, "rb")
+def chunks_of(
+    number: int, path: str, beginning: Beginning, format: Format, chunk_bytes: int
+) -> Iterator[Chunk]:
+    """Cut one file, reading no further than to the end of the chunks that are asked for.
+
+    Raises:
+        SourceProblem: it cannot be read.
+    """
+    start, line = beginning
+    with told_by_name(path), open_file(path) as file:
+        file.seek(start)
+        for data, lines in whole_records(file, format, chunk_bytes, line):
+            yield Chunk(number, start, len(data), line)
+            start, line = start + len(data), line + lines
 
 
 def expect_unchanged(file: File) -> None:
@@ -133,16 +141,3 @@ def expect_unchanged(file: File) -> None:
 def _as_found(path: str) -> File:
     found = os.stat(path)
     return File(os.path.abspath(path), found.st_size, found.st_mtime_ns)
-
-
-def _header(file: BinaryIO, format: CsvFormat, path: str) -> tuple[list[str], int, int]:
-    """Return the columns, how many bytes the header has, and the line after it."""
-    header, lines = first_record(file, format)
-    if not header.strip():
-        raise SourceProblem(f"{path}: expected a header line that names the columns, got an empty line")
-    try:
-        columns = header_columns(header.rstrip(b"\r\n"), format)
-        format.with_columns(columns)
-    except ValueError as problem:
-        raise SourceProblem(f"{path}: header: {told_plainly(problem)}") from problem
-    return columns, len(header), 1 + lines

@@ -53,4 +53,5 @@ def open_source(pipeline: Pipeline, go_on: bool, console: Console) -> Source:
             total = None if path.endswith(".gz") else size
             progress.update(task, description=path, completed=done, total=total)
 
-        return FileSource(pipeline.source, pipeline.run_folder() / "source.json", go_on, show)
+        manifest_path = pipeline.run_folder() / "source.json"
+        return FileSource(pipeline.source, manifest_path, go_on, show, pipeline.columns_of_fields())

@@ -11,9 +11,11 @@ from flink_job.kafka_clients.problem import OnlyForJava
 from flink_job.kafka_clients.topics import partitions_of_source
 from flink_job.pipeline.spec import Pipeline
 from flink_job.sinks.kafka_spec import KafkaSinkSpec, ResultKafkaSinkSpec
+from flink_job.sources.csv_headers import beginnings
 from flink_job.sources.kafka_spec import KafkaSourceSpec
 from flink_job.sources.side_topic_spec import SideTopic
 from flink_job.sources.source import SourceProblem
+from operators.first_seen.history import HistoryProblem, history_paths
 from operators.similar.item_lines import ItemsProblem, item_paths
 from operators.similar.similar_spec import FileItems
 
@@ -35,7 +37,7 @@ def check_beside(pipeline: Pipeline, console: Console) -> None:
         console: where it is told what could not be checked.
 
     Raises:
-        SourceProblem: where there is no file.
+        SourceProblem: where there is no file, or one of CSV lacks a column.
         KafkaProblem: where a topic is missing or cannot be read.
     """
     for entry in pipeline.similar:
@@ -44,6 +46,12 @@ def check_beside(pipeline: Pipeline, console: Console) -> None:
                 item_paths(entry.items)
             except ItemsProblem as problem:
                 raise SourceProblem(f"similar.{entry.name}.{problem}") from None
+    for key, path, format, columns in pipeline.histories():
+        try:
+            paths = [str(found) for found in history_paths(path)]
+        except HistoryProblem as problem:
+            raise SourceProblem(f"{key}.{str(problem).removeprefix('history.')}") from None
+        beginnings(paths, format, {f"{key}.{name}": column for name, column in columns.items()})
     for key, topic in pipeline.side_topics():
         try:
             partitions_of_source(with_brokers(topic, pipeline).source())

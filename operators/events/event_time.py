@@ -17,8 +17,24 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from operators.events.pattern_columns import read_with_pattern
+from operators.events.time_digits import (
+    DAY_MS,
+    are_digits,
+    dates,
+    digits_of,
+    fraction_ms,
+    number,
+    offset,
+    second_of_day,
+)
+from operators.events.time_pattern import TimePattern
+
 NUMERIC_UNITS: Final = ("s", "ms", "us")
 """Units of a number; ``iso8601`` and strptime patterns (they hold a ``%``) read texts."""
+
+EPOCH_SECONDS: Final = "%s"
+"""The pattern that means the unit ``s``, written as text."""
 
 MIN_TIME_MS: Final = -62_135_596_800_000
 """0001-01-01T00:00:00Z."""
@@ -29,11 +45,8 @@ MAX_TIME_MS: Final = 253_402_300_799_999
 
 _SHORTEST: Final = 19
 _LONGEST: Final = 19 + 10 + 6
+_NUMBERS: Final = ((0, 4), (5, 7), (8, 10), (11, 13), (14, 16), (17, 19))
 _SEPARATORS: Final = ((4, b"-"), (7, b"-"), (10, b"Tt "), (13, b":"), (16, b":"))
-_DAYS_IN_MONTH: Final = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] + [0] * 87, np.int32)
-_INVALID: Final = 10_000
-_DAY_MS: Final = 86_400_000
-_EXAMPLE_MS: Final = 1_700_000_000_000
 
 
 def read_event_time(column: pl.Series, unit: str, zone: str | None = None) -> pl.Series:
@@ -52,7 +65,9 @@ def read_event_time(column: pl.Series, unit: str, zone: str | None = None) -> pl
         Int64 milliseconds since the epoch, null where the value is null or no such time.
     """
     if unit in NUMERIC_UNITS:
-        times = _from_text(column, unit) if column.dtype == pl.String else _from_number(column, unit)
+        times = _from_text(column, unit) if column.dtype == pl.String else _fromnumber(column, unit)
+    elif unit == EPOCH_SECONDS:
+        times = _from_text(column, "s")
     elif unit == "iso8601":
         times = _from_iso8601(column, zone)
     else:
@@ -71,24 +86,12 @@ def pattern_problem(pattern: str) -> str | None:
     Returns:
         None where a date written with the pattern can be read with it, else the problem.
     """
-    if "%Z" in pattern.replace("%%", ""):
-        return "%Z cannot be read, as names of zones are ambiguous: use %z, or the key zone"
-    example = pl.Series([_EXAMPLE_MS * 1000]).cast(pl.Datetime("us"))
-    zoned = pattern_names_offset(pattern)
-    try:
-        written = (example.dt.replace_time_zone("UTC") if zoned else example).dt.strftime(pattern)
-        read = read_event_time(written, pattern)
-        if not read.null_count() and read[0] // _DAY_MS == _EXAMPLE_MS // _DAY_MS:
-            return None
-    except pl.exceptions.PolarsError:
-        pass
-    return "a date written with it cannot be read back (it needs a year, a month and a day)"
+    return None if pattern == EPOCH_SECONDS else TimePattern(pattern).problem()
 
 
 def pattern_names_offset(pattern: str) -> bool:
     """Whether times read with a strptime pattern are complete without a zone, as by ``%z`` or ``%s``."""
-    codes = pattern.replace("%%", "")
-    return any(code in codes for code in ("%z", "%:z", "%::z", "%#z", "%+", "%s"))
+    return pattern == EPOCH_SECONDS or TimePattern(pattern).names_offset
 
 
 def zone_exists(zone: str) -> bool:
@@ -111,7 +114,7 @@ def format_time(time_ms: int) -> str:
     return when.isoformat() + (f".{milliseconds:03d}" if milliseconds else "") + "Z"
 
 
-def _from_number(column: pl.Series, unit: str) -> pl.Series:
+def _fromnumber(column: pl.Series, unit: str) -> pl.Series:
     if column.dtype == pl.Float64:
         if unit == "s":
             column, unit = (column * 1e6).round(), "us"
@@ -128,11 +131,11 @@ def _from_number(column: pl.Series, unit: str) -> pl.Series:
 def _from_text(column: pl.Series, unit: str) -> pl.Series:
     """Whole numbers as longs, exactly; the rest as doubles."""
     longs = column.cast(pl.Int64, strict=False)
-    times = _from_number(longs, unit)
+    times = _fromnumber(longs, unit)
     if longs.null_count() == column.null_count():
         return times
     doubles = column.set(longs.is_not_null(), None).cast(pl.Float64, strict=False)
-    return times.zip_with(longs.is_not_null(), _from_number(doubles, unit))
+    return times.zip_with(longs.is_not_null(), _fromnumber(doubles, unit))
 
 
 def _from_iso8601(column: pl.Series, zone: str | None) -> pl.Series:
@@ -144,17 +147,12 @@ def _from_iso8601(column: pl.Series, zone: str | None) -> pl.Series:
 
 
 def _from_pattern(column: pl.Series, pattern: str, zone: str | None) -> pl.Series:
-    times = column.str.strptime(pl.Datetime("us"), pattern, strict=False)
-    if zone is not None:
-        return _to_utc(times, zone)
-    return times.cast(pl.Int64) // 1000
+    times = read_with_pattern(column, pattern)
+    return times if zone is None else _to_utc(times.cast(pl.Datetime("ms")), zone)
 
 
 def _to_utc(local: pl.Series, zone: str) -> pl.Series:
-    per_ms = 1 if local.dtype == pl.Datetime("ms") else 1000
-    return (
-        local.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null").cast(pl.Int64) // per_ms
-    )
+    return local.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null").cast(pl.Int64)
 
 
 def _read_iso8601(column: pl.Series) -> tuple[pl.Series, np.ndarray]:
@@ -187,18 +185,13 @@ def _read_texts(characters: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndar
     valid = np.ones(characters.shape[1], bool)
     for place, allowed in _SEPARATORS:
         valid &= reduce(np.logical_or, [characters[place] == character for character in allowed])
-    # Anything but a digit becomes so large that a number with it is out of every range below.
-    digits = (characters - np.uint8(ord("0"))).astype(np.int32)
-    digits[digits > 9] = _INVALID
-    year = _number(digits[0:4])
-    month, day = _number(digits[5:7]), _number(digits[8:10])
-    hour, minute, second = _number(digits[11:13]), _number(digits[14:16]), _number(digits[17:19])
-    leap = (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
-    last_day = _DAYS_IN_MONTH[np.minimum(month, 99)] + (leap & (month == 2))
-    valid &= (year >= 1) & (year <= 9999) & (day >= 1) & (day <= last_day)
-    valid &= (hour < 24) & (minute < 60) & (second < 60)
-    second_of_day = hour * 3600 + minute * 60 + second
-    times = _days(year, month, day).astype(np.int64) * 86_400_000 + second_of_day.astype(np.int64) * 1000
+    digits = digits_of(characters)
+    for start, end in _NUMBERS:
+        valid &= are_digits(digits[start:end])
+    year, month, day, hour, minute, second = (number(digits[start:end]) for start, end in _NUMBERS)
+    there, day_number = dates(year, month, day)
+    valid &= there & (hour < 24) & (minute < 60) & (second < 60)
+    times = day_number * np.int64(DAY_MS) + second_of_day(hour, minute, second) * np.int64(1000)
     tail_ms, tail_valid, local = _read_tail(characters[19:], digits[19:])
     return times + tail_ms, valid & tail_valid, local
 
@@ -211,12 +204,12 @@ def _read_tail(characters: np.ndarray, digits: np.ndarray) -> tuple[np.ndarray, 
         fraction_length = length - offset_length
         if fraction_length < 0 or fraction_length == 1 or fraction_length > 10:
             continue
-        fits, offset_ms = _offset(characters[fraction_length:], digits[fraction_length:])
+        fits, offset_ms = offset(characters[fraction_length:], digits[fraction_length:])
         if not fits.any():
             continue
-        fraction_fits, fraction_ms = _fraction(characters[:fraction_length], digits[:fraction_length])
+        fraction_fits, in_ms = _fraction(characters[:fraction_length], digits[:fraction_length])
         chosen = fits & fraction_fits & ~valid
-        add_ms[chosen] = (fraction_ms - offset_ms)[chosen]
+        add_ms[chosen] = (in_ms - offset_ms)[chosen]
         valid |= chosen
         local[chosen] = offset_length == 0
     return add_ms, valid, local
@@ -227,43 +220,5 @@ def _fraction(characters: np.ndarray, digits: np.ndarray) -> tuple[np.ndarray, n
     length, n = characters.shape
     if length == 0:
         return np.ones(n, bool), np.zeros(n, np.int64)
-    fits = (characters[0] == ord(".")) | (characters[0] == ord(","))
-    fits &= (digits[1:] <= 9).all(axis=0)
-    kept = digits[1:4]
-    return fits, _number(kept) * 10 ** (3 - len(kept))
-
-
-def _offset(characters: np.ndarray, digits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Which texts have an offset of this length, and its milliseconds east of UTC."""
-    length, n = characters.shape
-    if length == 0:
-        return np.ones(n, bool), np.zeros(n, np.int64)
-    if length == 1:
-        return (characters[0] == ord("Z")) | (characters[0] == ord("z")), np.zeros(n, np.int64)
-    east = np.where(characters[0] == ord("+"), 1, -1)
-    fits = (characters[0] == ord("+")) | (characters[0] == ord("-"))
-    hours = _number(digits[1:3])
-    minutes = _number(digits[-2:]) if length > 3 else np.zeros(n, np.int64)
-    if length == 6:
-        fits &= characters[3] == ord(":")
-    return fits & (hours < 24) & (minutes < 60), east * (hours * 60 + minutes) * 60_000
-
-
-def _number(digits: np.ndarray) -> np.ndarray:
-    value = digits[0].copy()
-    for digit in digits[1:]:
-        value *= 10
-        value += digit
-    return value
-
-
-def _days(year: np.ndarray, month: np.ndarray, day: np.ndarray) -> np.ndarray:
-    """Days since 1970-01-01 of a date of the proleptic Gregorian calendar.
-
-    Years are counted from March, so that the leap day is the last of its year and the months before a given
-    one have 153 days for every five.
-    """
-    late = month <= 2
-    year = year - late
-    month = np.where(late, month + 9, month - 3)
-    return year * 365 + year // 4 - year // 100 + year // 400 + (153 * month + 2) // 5 + day - 719_469
+    fits, add_ms = fraction_ms(digits[1:])
+    return fits & ((characters[0] == ord(".")) | (characters[0] == ord(","))), add_ms

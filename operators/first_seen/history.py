@@ -13,9 +13,10 @@ import polars as pl
 from operators.batch.event_batch import Column
 from operators.first_seen.remembering import History
 from operators.own_words import told_plainly
-from operators.parsing import CsvFormat, Format, Parser, header_columns, make_parser
+from operators.parsing import CsvFormat, Format, Parser, make_parser
+from operators.parsing.csv_header import read_header
 from operators.parsing.payloads import Payloads
-from operators.parsing.whole_records import first_record, whole_records
+from operators.parsing.whole_records import whole_records
 
 _PIECE_BYTES = 8 << 20
 
@@ -56,10 +57,7 @@ def history_frames(
     Raises:
         HistoryProblem: there is no file, one cannot be read, or a line of it has no such fields.
     """
-    paths = sorted(Path(path) for path in glob(pattern, recursive=True) if Path(path).is_file())
-    if not paths:
-        raise HistoryProblem(f"history.path: no file matches {pattern!r}")
-    for path in paths:
+    for path in history_paths(pattern):
         try:
             yield from _frames_of(path, format_, fields)
         except HistoryProblem:
@@ -68,14 +66,27 @@ def history_frames(
             raise HistoryProblem(f"history.path: {path} cannot be read: {told_plainly(problem)}") from problem
 
 
+def history_paths(pattern: str) -> list[Path]:
+    """Return the files of a history by name.
+
+    Raises:
+        HistoryProblem: there is none.
+    """
+    paths = sorted(Path(path) for path in glob(pattern, recursive=True) if Path(path).is_file())
+    if not paths:
+        raise HistoryProblem(f"history.path: no file matches {pattern!r}")
+    return paths
+
+
 def _frames_of(path: Path, format_: Format, fields: Mapping[str, tuple[str, str]]) -> Iterator[pl.DataFrame]:
     lines = 0
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
         if isinstance(format_, CsvFormat) and format_.has_header:
-            header, lines = first_record(file, format_)
-            file.seek(len(header))
-            names = header_columns(header.rstrip(b"\r\n"), format_)
-            format_ = format_ if format_.columns else format_.with_columns(names)
+            header = read_header(file, format_)
+            if not header.names:
+                return
+            file.seek(header.size)
+            format_, lines = format_.with_columns(header.columns(format_.columns)), header.lines
         parser = make_parser(format_, dict(fields))
         for data, more in whole_records(file, format_, _PIECE_BYTES, lines + 1):
             yield _parsed(parser, Payloads.from_lines(data, format_), path, lines)

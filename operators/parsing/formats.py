@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
@@ -25,7 +25,8 @@ class CsvFormat(BaseModel):
     Args:
         columns: names of the fields of a record in their order; None to take them from the header line.
         header: whether the first record of each file names the columns. The reader of the file takes that
-            line away and gives its names with `with_columns`. Default: true when `columns` is left out.
+            line away and gives its names with `with_columns` where there are no `columns`. Default: true
+            when `columns` is left out.
         delimiter: one ASCII character between two fields.
         quote: one ASCII character around a field that holds delimiters, newlines or quotes (doubled); None
             for files without quoted fields, where a quote is a character as any other.
@@ -66,7 +67,7 @@ class CsvFormat(BaseModel):
         """Whether the first record of a file names the columns."""
         return self.columns is None if self.header is None else self.header
 
-    def with_columns(self, columns: list[str]) -> CsvFormat:
+    def with_columns(self, columns: Sequence[str]) -> CsvFormat:
         """Returns this format with the names that a header line gave, checked like those of the file."""
         return CsvFormat.model_validate({**self.model_dump(), "columns": tuple(columns)})
 
@@ -114,24 +115,3 @@ def csv_reader(text: str, dialect: Any) -> Iterator[list[str]]:
     """
     lines = io.StringIO(text, newline="") if "\n" in text or "\r" in text else (text,)
     return csv.reader(lines, dialect)
-
-
-def header_columns(line: bytes, spec: CsvFormat) -> list[str]:
-    """Reads the names in the header line of a CSV file.
-
-    Args:
-        line: the header line, without its newline; a UTF-8 byte order mark is dropped.
-        spec: the delimiter and quote to read it with.
-
-    Returns:
-        The names, without blanks around them.
-
-    Raises:
-        ValueError: the line is not UTF-8 or not CSV.
-    """
-    text = line.decode("utf-8-sig")
-    try:
-        names = next(csv_reader(text, csv_dialect(spec)), [])
-    except csv.Error as error:
-        raise ValueError(f"header: expected a line of CSV, got {text[:40]!r} ({error})") from None
-    return [name.strip() for name in names]

@@ -59,15 +59,6 @@ def whole_records(file: BinaryIO, format_: Format, piece_bytes: int, first_line:
             )
 
 
-def first_record(file: BinaryIO, format_: Format) -> Piece:
-    """Reads the first record, its line end included, and leaves the file anywhere; empty in an empty file.
-
-    Raises:
-        RecordTooLong: it has more than `MAX_RECORD_BYTES`.
-    """
-    return next(whole_records(file, format_, 1), Piece(b"", 0))
-
-
 def _cuts(data: bytes, format_: Format, piece_bytes: int, last: bool) -> Iterator[tuple[int, int]]:
     """Yields where each piece ends, and how many lines end in it."""
     ends = record_ends(data, format_, last)

@@ -200,12 +200,12 @@ def test_run_refuses_a_source_that_cannot_be_read(
     assert (ran.exit_code, ran.stdout) == (2, "") and told in ran.stderr and len(ran.stderr.splitlines()) == 1
 
 
-def test_a_header_that_names_a_column_twice_is_told_in_one_line(folder: Path) -> None:
+def test_a_field_that_two_columns_of_the_header_are_named_as_is_told_by_its_key(folder: Path) -> None:
     (folder / "twice.csv").write_text("user,user,ts\na,b,1\n")
-    told = "twice.csv: header: columns: expected each name once, got 'user' more than once\n"
+    told = "fields.user: the header of twice.csv has 2 columns user: ask for one by path: user (column 1) or "
     for command in ("run pipeline.yaml --port 0", "check pipeline.yaml --sample twice.csv"):
         ran = sketchstream(*command.split(), "--set", "source.path=twice.csv", "--set", "source.format=csv")
-        assert (ran.exit_code, ran.stderr) == (2, told)
+        assert (ran.exit_code, ran.stderr.startswith(told)) == (2, True), ran.stderr
 
 
 def test_run_refuses_to_go_on_from_nothing(folder: Path) -> None:

@@ -225,6 +225,29 @@ def test_patterns_are_read_with_and_without_a_zone() -> None:
     assert read(["2011-07-01"], "%Y-%m-%d") == [noon - 45_000_000]
 
 
+def test_fractions_of_a_logging_time_are_milliseconds() -> None:
+    texts = ["2024-03-01 10:00:00,100", "2024-03-01 10:00:00,9", "2024-03-01 10:00:01,250000"]
+    ten = epoch_ms(dt.datetime(2024, 3, 1, 10, tzinfo=dt.timezone.utc))
+    assert read(texts, "%Y-%m-%d %H:%M:%S,%f") == [ten + 100, ten + 900, ten + 1250]
+    assert read(["2024-03-01 10:00:00.123456789", "2024-03-01 10:00:00"], "%F %T%.f") == [ten + 123, ten]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "told"),
+    [
+        ("%Y-%m-%d %Q", "%Q is no directive; allowed are %a %A"),
+        ("%Y-%m-%d %I:%M", "%I, an hour up to 12, and %p, AM or PM, go together"),
+        ("%Y-%m-%d %H:%M %p", "go together"),
+        ("%d.%m. %H:%M", "it needs a year, a month and a day"),
+        ("%Y-%m-%d %d", "expected each directive once, got %d more than once"),
+        ("%Y-%m-%d %V", "Use '%G' instead"),
+        ("%Y-%m-%d %Z", "names of zones are ambiguous"),
+    ],
+)
+def test_a_pattern_that_cannot_be_honoured_is_told_with_what_is_wrong(pattern: str, told: str) -> None:
+    assert told in pattern_problem(pattern)
+
+
 def test_patterns_without_a_full_date_are_found_out() -> None:
     assert all(
         pattern_problem(good) is None for good in ("%Y-%m-%d", "%s", "%d/%m/%y %H:%M", "%FT%T%z", "%b %d %Y")

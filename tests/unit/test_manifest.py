@@ -107,9 +107,10 @@ def test_a_chunk_is_as_long_as_asked_for_unless_one_record_is_longer(tmp_path: P
         ("cut.json.gz", gzip.compress(os.urandom(5000))[:-100], "cut.json.gz: cannot be read"),
         ("bad.json.gz", b"this is no gzip", "bad.json.gz: cannot be read"),
         ("none.csv", b"", "header line"),
-        ("blank.csv", b"\n1,2\n", "got an empty line"),
-        ("twice.csv", b"a,a\n1,2\n", "twice.csv: header"),
-        ("latin.csv", b"caf\xe9,b\n1,2\n", "latin.csv"),
+        ("blank.csv", b"\n\r\n", "the file is empty"),
+        ("wide.csv", "a,b\n".encode("utf-16"), "expected UTF-8, got the byte 0xff, which UTF-16 begins with"),
+        ("open.csv", b'a,"b\n1,2\n', "expected a line of CSV: unexpected end of data"),
+        ("latin.csv", b"caf\xe9,b\n1,2\n", "latin.csv: header: expected UTF-8, got the byte 0xe9"),
     ],
 )
 def test_a_file_that_cannot_be_cut_is_told_by_name(
@@ -124,9 +125,25 @@ def test_files_with_different_headers_are_refused(tmp_path: Path) -> None:
     (tmp_path / "1.csv").write_bytes(b"a,b\n1,2\n")
     (tmp_path / "2.csv").write_bytes(b"b,a\n1,2\n")
     with pytest.raises(
-        SourceProblem, match=r"2\.csv: expected the header of the files before it, \['a', 'b'\]"
+        SourceProblem, match=r"2\.csv: expected the header of .*1\.csv, whose column 1 is a; here it is b"
     ):
         cut(str(tmp_path / "*.csv"), CSV, 100)
+
+
+def test_empty_files_of_a_glob_add_nothing(tmp_path: Path) -> None:
+    for name, content in {"1": b"a,b\n1,2\n", "2": b"", "3": b"\r\n\n", "4": b"\n\na,b\n3,4\n"}.items():
+        (tmp_path / f"{name}.csv").write_bytes(content)
+    read = records(str(tmp_path / "*.csv"), CSV, 100, tmp_path)
+    assert read == [("1.csv", 2, b"1,2"), ("4.csv", 4, b"3,4")]
+
+
+def test_names_given_in_the_pipeline_win_over_those_of_the_header(tmp_path: Path) -> None:
+    (tmp_path / "d.csv").write_bytes(b"Event time (UTC),User\nx,a\n")
+    given = CsvFormat(columns=("ts", "user"), header=True)
+    assert cut(str(tmp_path / "d.csv"), given, 100).columns == ["ts", "user"]
+    assert records(str(tmp_path / "d.csv"), given, 100, tmp_path) == [("d.csv", 2, b"x,a")]
+    with pytest.raises(SourceProblem, match=r"d\.csv: columns: expected 2 names, as the header has; got 1"):
+        cut(str(tmp_path / "d.csv"), CsvFormat(columns=("ts",), header=True), 100)
 
 
 def test_a_pattern_without_files_is_refused(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from operators.parsing import CsvFormat, FormatSpec, Parsed, header_columns, make_parser
+from operators.parsing import CsvFormat, FormatSpec, Parsed, make_parser
+from operators.parsing.csv_header import read_header
 from operators.parsing.payloads import Payloads
 
 FIELDS = {"x": ("x", "double"), "id": ("id", "string"), "n": ("n", "long"), "ok": ("ok", "bool")}
@@ -101,21 +102,45 @@ def test_without_a_quote_nothing_is_quoted() -> None:
         '"a', 'b""', '"é"',
     ]  # fmt: skip
     spec = CsvFormat(quote=None)
-    assert (
-        header_columns(b'a,"b', spec) == ["a", '"b']
-        and not make_parser(spec.with_columns(["a", "b"]), {"a": ("a", "string")})
-        .parse(Payloads.from_messages([b'"x,1']))
-        .rejects
-    )
+    assert read_header(io.BytesIO(b'a,"b'), spec).names == ("a", '"b')
+    parser = make_parser(spec.with_columns(["a", "b"]), {"a": ("a", "string")})
+    assert not parser.parse(Payloads.from_messages([b'"x,1'])).rejects
 
 
 def test_a_header_line_gives_the_columns() -> None:
     spec = CsvFormat(delimiter=";")
     assert spec.has_header
-    named = spec.with_columns(header_columns(b'\xef\xbb\xbfid; n;"x;y"', spec))
-    assert named.columns == ("id", "n", "x;y")
-    with pytest.raises(ValidationError, match="expected each name once, got 'a'"):
-        spec.with_columns(["a", "a"])
+    header = read_header(io.BytesIO(b'\xef\xbb\xbfid; n;"x;y"\n1;2;3\n'), spec)
+    assert header.columns(None) == ("id", "n", "x;y") and (header.size, header.lines) == (15, 1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'"ts","user id"\r\n"a","b"\r\n', b'"ts","user\nid"\na,b\n', b"\n\nts,user id\na,b\n", b"ts\na\n",
+        b'\r\n  \r\n"a ""b""",,c\n1,2,3\n', b"a\xc3\xa9\xe2\x80\xa8x,b\n", b"a,b", b'20" screen,b\n',
+        b"# exported 2024\nts,user id\n",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
+def test_the_header_is_the_first_record_that_the_csv_module_reads(bom: bytes, text: bytes) -> None:
+    rows = csv.reader(io.StringIO(text.decode(), newline=""))
+    expected = next([name.strip() for name in row] for row in rows if any(name.strip() for name in row))
+    header = read_header(io.BytesIO(bom + text), CsvFormat())
+    assert header.names == tuple(expected)
+    rest = csv.reader(io.StringIO((bom + text)[header.size :].decode(), newline=""))
+    assert list(rest) == list(rows)
+
+
+def test_names_that_are_empty_or_not_alone_are_told_apart_by_their_number() -> None:
+    header = read_header(io.BytesIO(b"id,value,value,\n"), CsvFormat())
+    assert header.columns(None) == ("id", "value (column 2)", "value (column 3)", "(column 4)")
+    assert header.columns(("a", "b", "c")) == ("a", "b", "c")
+    for given in (("a", "b"), tuple("abcde")):
+        with pytest.raises(
+            ValueError, match=rf"columns: expected 4 names, as the header has; got {len(given)}"
+        ):
+            header.columns(given)
 
 
 def test_fields_must_be_columns_and_columns_must_be_known() -> None:
