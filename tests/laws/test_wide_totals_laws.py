@@ -97,7 +97,7 @@ def check_top(result: dict[str, Any], exact: Counter[str], total: int) -> None:
     assert heavy <= {item for item, *_ in listed}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(STEPS, st.lists(EVENT, min_size=1, max_size=3))
 def test_bounds_hold_the_truth_over_batches_windows_revisions_and_restarts(steps, too_late) -> None:
     the_plan, came = plan(*WINDOWS), []
@@ -128,7 +128,7 @@ def test_bounds_hold_the_truth_over_batches_windows_revisions_and_restarts(steps
     assert set(weights) == {w for *_, w in too_late}
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.lists(st.lists(EVENT, min_size=1, max_size=8) | ALL_ITEMS, min_size=1, max_size=5), WEIGHT)
 def test_rules_on_results_beyond_64_bits_speak_of_what_is_true(batches, level) -> None:
     level = level or 0
