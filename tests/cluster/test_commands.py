@@ -105,3 +105,17 @@ def test_a_source_that_fails_in_the_middle_is_told_in_a_line_with_the_path_of_th
     failed, log = run.err.splitlines()
     assert failed == f"shop failed: {path}: changed or gone since the run began; start a new run"
     assert Path(log.removeprefix("the whole story: ")).is_file()
+
+
+def test_a_job_that_cannot_be_started_is_told_in_a_line(tmp_path: Path) -> None:
+    nowhere = {"dir": "file:///proc/no/such/folder"}
+    write_pipeline(tmp_path, pipeline({"type": "simulator", "events": 10}, checkpoints=nowhere))
+    run = Run(tmp_path, "run", "pipeline.yaml", "--port", "0")
+    try:
+        assert run.wait() == 1
+        run.expect_nothing_left()
+    finally:
+        run.clean_up()
+    failed, log = run.err.splitlines()
+    assert failed.startswith("shop failed: a folder cannot be written to: file:/proc/no/such/folder/")
+    assert Path(log.removeprefix("the whole story: ")).is_file()

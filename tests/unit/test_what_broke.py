@@ -204,3 +204,24 @@ def test_a_job_whose_checkpoints_fail_is_told_by_why_they_do(why: str, said: str
     assert reason_of(said) == told
     assert reason_of(TOO_MANY.replace("{why}", why), said) == f"too many checkpoints failed: {told}"
     assert reason_of(TOO_MANY.replace("{why}", why)) != reason_of("")
+
+
+KAFKA = "org.apache.flink.util.FlinkRuntimeException: Failed to send data to Kafka\nCaused by: org.apache.kafka.common.errors."
+
+
+@pytest.mark.parametrize(
+    ("trace", "told"),
+    [
+        (f"{KAFKA}UnknownTopicOrPartitionException: This server does not host this topic-partition.", "a Kafka topic is not there, or was deleted. Create it again"),
+        (f"{KAFKA}TimeoutException: Timeout expired after 60000ms while awaiting InitProducerId", "a Kafka broker does not answer. Start it again"),
+        (f"{KAFKA}InvalidTxnTimeoutException: The transaction timeout is larger than the maximum value allowed by the broker (as configured by transaction.max.timeout.ms).", "the brokers do not allow transactions to last that long. Set transaction.timeout.ms"),
+        (f"{KAFKA}ProducerFencedException: There is a newer producer with the same transactionalId which fences the current one.", "a Kafka transaction was ended by the brokers: "),
+        (f"{KAFKA}InvalidProducerEpochException: Producer attempted to produce with an old epoch.", "a Kafka transaction was ended by the brokers: "),
+        ("java.lang.ClassNotFoundException: org.apache.flink.connector.kafka.source.KafkaSource", "the cluster lacks the class org.apache.flink.connector.kafka.source.KafkaSource. Link the jar"),
+        ("Caused by: java.lang.OutOfMemoryError: Metaspace\n\tat java.lang.ClassLoader.defineClass1(Native Method)", "Flink's Java ran out of memory: Metaspace. Give the TaskManagers more"),
+        ("java.io.FileNotFoundException: /c/chk-1/x (Permission denied)", "a folder cannot be written to. See to it"),
+        ("java.io.FileNotFoundException: Cannot find checkpoint or savepoint file/directory '/c' on file system 'file'.", "the checkpoint cannot be read: "),
+    ],
+)  # fmt: skip
+def test_errors_as_kafka_java_and_flink_word_them_are_told_in_plain_words(trace: str, told: str) -> None:
+    assert reason_of(trace).startswith(told)
