@@ -245,6 +245,11 @@ def test_history_that_cannot_be_read_is_told_with_its_line(path: str, tmp_path: 
     given = of_user(path, history={"path": str(history), "format": "csv"})
     with pytest.raises(HistoryProblem, match=r"touches\.csv, line 3: wrong_type: field time"):
         Engine(plan(given))
+    history.write_text("user,user,ts\nann,a,1\n")
+    with pytest.raises(
+        HistoryProblem, match=r"touches\.csv cannot be read: columns: expected each name once"
+    ):
+        Engine(plan(given))
     history.write_text("user,item,ts\nann,a,1\n")
     engine = Engine(plan(given), follow=True)
     engine.send(event(2, item=None))
