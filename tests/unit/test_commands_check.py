@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import socket
 import stat
@@ -115,6 +116,129 @@ def test_a_sample_of_nothing_is_empty_and_one_that_is_not_there_is_refused(folde
     assert json.loads(ran.stdout)["sample"]["events"] == []
     ran = sketchstream("check", "pipeline.yaml", "--sample", "nowhere.json")
     assert ran.exit_code == 2 and "no file matches 'nowhere.json'" in ran.stderr
+
+
+class Watched(io.BytesIO):
+    """A file that notes how far it is read, in unpacked bytes."""
+
+    def __init__(self, path: str, packed: bool, reach: list[int]) -> None:
+        content = Path(path).read_bytes()
+        super().__init__(gzip.decompress(content) if packed else content)
+        self._reach = reach
+
+    def read(self, size: int | None = -1) -> bytes:
+        data = super().read(size)
+        self._reach.append(self.tell())
+        return data
+
+    def readline(self, size: int | None = -1) -> bytes:
+        data = super().readline(size)
+        self._reach.append(self.tell())
+        return data
+
+
+CSV_TIME = {"field": "ts", "unit": "iso8601"}
+
+
+def csv_pipeline(folder: Path, format: Any = "csv", source: str = "d.csv", **keys: Any) -> None:
+    """Write a pipeline over CSV with the fields ts and usr."""
+    pipeline = {
+        "name": "table",
+        "source": {"type": "file", "path": source, "format": format},
+        "event": {"fields": {"ts": "string", "usr": "string"}, "time": CSV_TIME},
+        "metrics": [{"name": "n", "kind": "count", "by": ["usr"], "windows": [{"tumbling": "1h"}]}],
+    } | keys
+    (folder / "table.yaml").write_text(yaml.safe_dump(pipeline, sort_keys=False))
+
+
+@pytest.mark.parametrize(
+    ("format", "header", "told"),
+    [
+        ("csv", "ts,user", "fields.usr: the header of d.csv has no column usr (did you mean user?)\n"),
+        ("csv", "ts,v", "fields.usr: the header of d.csv has no column usr, only ts, v\n"),
+        (
+            "csv", "ts,usr,usr",
+            "fields.usr: the header of d.csv has 2 columns usr: ask for one by path: usr (column 2) or usr (column 3)\n",  # noqa: E501
+        ),
+        (
+            {"type": "csv", "header": True, "columns": ["ts", "usr"]}, "a,b,c",
+            "d.csv: columns: expected 3 names, as the header has; got 2\n",
+        ),
+        (
+            {"type": "csv", "columns": ["ts", "user"]}, "x,y",
+            "table.yaml: fields.usr: source.format.columns has no column usr (did you mean user?)\n",
+        ),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_column_that_is_not_there_is_told_before_anything_starts(
+    format: Any, header: str, told: str, packed: bool, folder: Path
+) -> None:
+    name = "d.csv.gz" if packed else "d.csv"
+    content = f"{header}\n2024-03-01 10:00:00,a\n".encode()
+    (folder / name).write_bytes(gzip.compress(content) if packed else content)
+    csv_pipeline(folder, format, name)
+    told = told.replace("d.csv", name)
+    commands = (("check", "--sample", name), ("run", "--port", "0"))
+    for command, *options in commands:
+        ran = sketchstream(command, "table.yaml", *options)
+        assert (ran.exit_code, ran.stdout, ran.stderr) == (2, "", told)
+
+
+def test_a_history_without_the_column_is_told_before_anything_starts(folder: Path) -> None:
+    (folder / "d.csv").write_text("ts,usr\n2024-03-01T10:00:00Z,a\n")
+    (folder / "known.csv").write_text("\nuser\na\n")
+    history = {"path": "known.csv", "format": "csv"}
+    metric = {
+        "name": "new",
+        "kind": "first_seen",
+        "of": "usr",
+        "history": history,
+        "windows": [{"tumbling": "1h"}],
+    }
+    csv_pipeline(folder, metrics=[metric])
+    ran = sketchstream("run", "table.yaml", "--port", "0")
+    assert (ran.exit_code, ran.stderr) == (
+        2, "metrics.new.history.field: the header of known.csv has no column usr (did you mean user?)\n",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("format", "content"),
+    [
+        ({"type": "csv", "columns": ["ts", "usr"], "header": True}, "Time,User\n2024-03-01 10:00:00,a\n"),
+        ("csv", "value,ts,value,,usr\n1,2024-03-01T10:00:00Z,2,3,a\n"),
+        ("csv", "\ufeff\r\n\r\n\"ts\",\"usr\"\r\n2024-03-01T10:00:00Z,a\r\n"),
+    ],
+)  # fmt: skip
+def test_headers_as_people_have_them_are_read(format: Any, content: str, folder: Path) -> None:
+    (folder / "d.csv").write_bytes(content.encode())
+    csv_pipeline(folder, format)
+    sample = json.loads(sketchstream("check", "table.yaml", "--sample", "d.csv", "--json").stdout)["sample"]
+    assert [(event["event_time"], event["usr"]) for event in sample["events"]] == [
+        ("2024-03-01T10:00:00.000Z", "a")
+    ]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_sample_reads_no_more_than_it_shows(
+    packed: bool, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, line = ("d.csv.gz" if packed else "d.csv"), b"2024-03-01T10:00:00Z,a\n"
+    content = b"ts,usr\n" + line * 200_000
+    for path in (folder / name, folder / f"e{name}"):
+        path.write_bytes(gzip.compress(content) if packed else content)
+    csv_pipeline(folder)
+    reach: list[int] = []
+    for module in ("csv_headers", "manifest"):
+        monkeypatch.setattr(
+            f"flink_job.sources.{module}.open_file", lambda path: Watched(path, packed, reach)
+        )
+    monkeypatch.setattr("flink_job.commands.sample.open_file", lambda path: Watched(path, packed, reach))
+    sample = json.loads(
+        sketchstream("check", "table.yaml", "--sample", f"*{name}", "--count", "3", "--json").stdout
+    )["sample"]
+    assert len(sample["events"]) == 3 and reach and max(reach) < 200_000
 
 
 def test_schema_prints_a_schema_that_names_every_key_and_kind() -> None:

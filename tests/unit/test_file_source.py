@@ -112,3 +112,13 @@ def test_the_header_names_the_columns_of_the_format(folder: Path) -> None:
     assert opened.format.columns == ("first", "second")
     again = source(folder, go_on=True, path="e.csv", format={"type": "csv", "header": True})
     assert again.format == opened.format
+
+
+def test_a_run_that_is_gone_on_with_may_ask_for_no_column_that_the_header_lacks(folder: Path) -> None:
+    (folder / "e.csv").write_bytes(b"first,second\n1,2\n")
+    source(folder, path="e.csv", format="csv")
+    spec = FileSourceSpec(type="file", path=str(folder / "e.csv"), format="csv")
+    with pytest.raises(
+        SourceProblem, match=r"^fields\.a: the header has no column frist \(did you mean first"
+    ):
+        FileSource(spec, folder / "source.json", True, wanted={"fields.a": "frist"})
