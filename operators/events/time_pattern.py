@@ -26,6 +26,7 @@ _SHORT_FORMS: Final = {
     "%:z": "%z",
 }
 _DIRECTIVE: Final = re.compile(r"%(?::z|\.f|.|$)", re.DOTALL)
+_NOT_BACK: Final = "a date written with it cannot be read back"
 _OPTIONAL_FRACTION: Final = "%.f"
 _LONG_FRACTION: Final = re.compile(r"(\.[0-9]{6})[0-9]{1,3}(?![0-9])")
 _EXAMPLE: Final = datetime(2023, 11, 14, 22, 13, 20, tzinfo=timezone.utc)
@@ -67,7 +68,7 @@ class TimePattern:
             if directive == "%Z":
                 return "%Z cannot be read, as names of zones are ambiguous: use %z, or the key zone"
             if directive not in known:
-                return f"{directive} is no directive; allowed are {DIRECTIVES} and {BEYOND}"
+                return f"{_NOT_BACK}: {directive} is no directive; allowed are {DIRECTIVES} and {BEYOND}"
             if directive == "%s":
                 return "%s is epoch seconds and stands alone"
             if times[directive] > 1 and directive != "%%":
@@ -77,9 +78,9 @@ class TimePattern:
         try:
             read = datetime.strptime(_EXAMPLE.strftime(self._forms[0]), self._forms[0])
         except (ValueError, re.error) as problem:
-            return f"a date written with it cannot be read back: {problem}"
+            return f"{_NOT_BACK}: {problem}"
         if read.date() != _EXAMPLE.date():
-            return "a date written with it cannot be read back (it needs a year, a month and a day)"
+            return f"{_NOT_BACK} (it needs a year, a month and a day)"
         return None
 
     def read(self, text: str) -> int | None:

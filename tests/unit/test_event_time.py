@@ -240,7 +240,7 @@ def test_fractions_of_a_logging_time_are_milliseconds() -> None:
         ("%Y-%m-%d %H:%M %p", "go together"),
         ("%d.%m. %H:%M", "it needs a year, a month and a day"),
         ("%Y-%m-%d %d", "expected each directive once, got %d more than once"),
-        ("%Y-%m-%d %V", "Use '%G' instead"),
+        ("%Y-%m-%d %V", "ISO week directive '%V' must be used with"),
         ("%Y-%m-%d %Z", "names of zones are ambiguous"),
     ],
 )
