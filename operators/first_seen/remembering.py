@@ -80,9 +80,13 @@ class Remembering(Section):
             )
         return self
 
+    def expected(self) -> int:
+        """Return how many values state is made for at first."""
+        return self.capacity or _GUESSED_CAPACITY
+
     def first_filter(self) -> FirstFilter:
         """Return what the first filter of each shard is made for, where values are not exact."""
-        mean = (self.capacity or _GUESSED_CAPACITY) / self.value_shards
+        mean = self.expected() / self.value_shards
         return FirstFilter(
             # Shards do not get equally many values: three standard deviations more, and few have to grow.
             capacity=min(MAX_CAPACITY, int(mean + 3 * mean**0.5) + 1),
