@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ _WITHOUT_NOTE = (
     "metrics are what they were when the run began"
 )
 _FREE, _COUNTS = {"emit_every", "allowed_lateness"}, "counts_revisions"
+_SALT, _SHA256 = "salt", "sha256"
 
 
 def began_file(pipeline: Pipeline) -> Path:
@@ -52,7 +56,7 @@ def expect_same_shape(pipeline: Pipeline) -> None:
         for name, options in before.items()
         if name in now
         for key in sorted({*options, *now[name]})
-        if options.get(key) != now[name].get(key)
+        if not _same(options.get(key), now[name].get(key))
     ]
     if changed:
         raise PipelineProblem(
@@ -61,16 +65,37 @@ def expect_same_shape(pipeline: Pipeline) -> None:
 
 
 def _other(before: Any, now: Any) -> str:
-    """Return what is told of an option that changed; what came from a variable is not known of earlier."""
+    """Return what is told of an option that changed, without what variables hold or held."""
     told = f"was {before!r} when the run began, is {now!r} now"
-    return told if without_secrets(told) == told else "is not what it was when the run began"
+    hidden = _is_digest(before) or without_secrets(told) != told
+    return "is not what it was when the run began" if hidden else told
 
 
 def _noted(pipeline: Pipeline) -> dict[str, dict[str, Any]]:
     counting = _counting(pipeline)
     return {
-        name: options | {_COUNTS: counting.get(name, False)} for name, options in _shape(pipeline).items()
+        name: {key: _without_variables(value) for key, value in options.items()}
+        | {_COUNTS: counting.get(name, False)}
+        for name, options in _shape(pipeline).items()
     }
+
+
+def _without_variables(value: Any) -> Any:
+    """Return an option as it is noted: a digest of one that has in it what a variable holds."""
+    text = json.dumps(value)
+    return value if without_secrets(text) == text else _digest(text, secrets.token_hex(8))
+
+
+def _digest(text: str, salt: str) -> dict[str, str]:
+    return {_SALT: salt, _SHA256: hashlib.sha256(f"{salt}{text}".encode()).hexdigest()}
+
+
+def _is_digest(noted: Any) -> bool:
+    return isinstance(noted, dict) and set(noted) == {_SALT, _SHA256}
+
+
+def _same(noted: Any, now: Any) -> bool:
+    return noted == (_digest(json.dumps(now), noted[_SALT]) if _is_digest(noted) else now)
 
 
 def _counting(pipeline: Pipeline) -> dict[str, bool]:

@@ -184,6 +184,8 @@ def test_a_run_that_goes_on_is_not_told_what_a_variable_held(
     began = load_pipeline(path, (), {"CANARY": "s3cr3t-Canary"})
     began_file(began).parent.mkdir(parents=True)
     write_began(began)
+    assert "Canary" not in began_file(began).read_text()
+    expect_same_shape(load_pipeline(path, (), {"CANARY": "s3cr3t-Canary"}))
     with pytest.raises(PipelineProblem) as raised:
         expect_same_shape(load_pipeline(path, (), {"CANARY": "another-Canary"}))
     assert "metrics.n.where: is not what it was when the run began" in str(raised.value)
