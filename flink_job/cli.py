@@ -18,7 +18,7 @@ from flink_job.machine.environment import EnvironmentProblem
 from flink_job.machine.private_folder import private_folder
 from flink_job.pipeline.reading import PipelineProblem, load_pipeline
 from flink_job.pipeline.spec import Pipeline
-from flink_job.screen import Screen, tell
+from flink_job.screen import Screen, print_error
 from flink_job.sources.source import SourceProblem
 from operators.own_words import in_own_words
 from operators.plain_text import in_one_line
@@ -50,18 +50,18 @@ def _told_plainly(command: Callable[..., None]) -> Callable[..., None]:
         try:
             command(*args, **options)
         except (PipelineProblem, SourceProblem) as problem:
-            tell(str(problem))
+            print_error(str(problem))
             sys.exit(_WRONG)
         except KafkaProblem as problem:
-            tell(str(problem))
+            print_error(str(problem))
             sys.exit(_FAILED)
         except EnvironmentProblem as problem:
-            tell(f"{problem.message}\n{problem.remedy}")
+            print_error(f"{problem.message}\n{problem.remedy}")
             sys.exit(_FAILED)
         except OSError as problem:
             if problem.filename is None:
                 raise
-            tell(f"{problem.filename}: {problem.strerror}")
+            print_error(f"{problem.filename}: {problem.strerror}")
             sys.exit(_FAILED)
 
     return wrapper
@@ -337,14 +337,18 @@ def _run(
         return run_pipeline(pipeline, console, go_on, port, overwrite)
     except JobFailed as problem:
         if isinstance(problem, ClusterLost) and again is not None:
-            problem.way_on = revive(pipeline, problem.reason, again)
+            problem.how_to_resume = revive(pipeline, problem.reason, again)
         _end_failed(pipeline, problem)
 
 
 def _end_failed(pipeline: Pipeline, problem: JobFailed) -> NoReturn:
     """End the process as that of a job that failed."""
-    told = [f"{pipeline.name} failed: {problem.reason}", problem.way_on, f"the whole story: {problem.log}"]
-    tell("\n".join(filter(None, told)))
+    told = [
+        f"{pipeline.name} failed: {problem.reason}",
+        problem.how_to_resume,
+        f"the whole story: {problem.log}",
+    ]
+    print_error("\n".join(filter(None, told)))
     sys.exit(_FAILED)
 
 

@@ -11,7 +11,7 @@ from py4j.java_gateway import JavaObject
 
 from flink_job.kafka_clients.problem import KafkaProblem
 from flink_job.pipeline.reading import PipelineProblem, load_pipeline
-from flink_job.screen import Screen, tell
+from flink_job.screen import Screen, print_error
 from flink_job.settings import CHECKPOINT_FOLDER, job_settings
 from flink_job.sinks.opening import open_sinks
 from flink_job.sources.opening import open_source
@@ -31,7 +31,7 @@ def main(path: Path, overrides: tuple[str, ...]) -> None:
         source = open_source(pipeline, False, console)
         sinks = open_sinks(pipeline, False, console)
     except (PipelineProblem, SourceProblem, KafkaProblem) as problem:
-        tell(str(problem))
+        print_error(str(problem))
         sys.exit(1)
 
     from pyflink.common import Configuration

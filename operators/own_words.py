@@ -20,18 +20,18 @@ _WORDS = {
 _PART = re.compile(r"_(type|parsing|parsing_size|from_float|unicode|sub_type|attributes_type|required)$")
 
 
-def told_plainly(problem: Exception) -> str:
-    """Return the text of an error; of one of pydantic's the first mistake that it found."""
+def plain_message(problem: Exception) -> str:
+    """Return the message of an exception; for a pydantic `ValidationError` that of its first error."""
     if isinstance(problem, ValidationError):
         return in_own_words(problem.errors(include_url=False)[0])
     return str(problem)
 
 
 def in_own_words(error: Mapping[str, Any]) -> str:
-    """Return what pydantic says of one mistake as it is told to users.
+    """Return the message of one pydantic error in the wording used for users.
 
     Args:
-        error: as in `errors()` of what pydantic raises.
+        error: an entry of `ValidationError.errors()`.
 
     >>> in_own_words({"type": "int_type", "msg": "Input should be a valid integer"})
     'expected a valid integer'

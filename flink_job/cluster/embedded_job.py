@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flink_job.cluster.failure_reasons import reason_of
 from flink_job.cluster.failures import JobFailed, failures_of
-from flink_job.cluster.reasons import reason_of
 from flink_job.cluster.rest import Failure, FlinkGone, FlinkRest, FlinkUnreachable
 from flink_job.connector import connector_jar
 from flink_job.machine.environment import export_java
@@ -60,11 +60,11 @@ class EmbeddedJob:
     mark: str
     _task_manager_seen_s: float = field(default_factory=time.monotonic)
 
-    def wait(self, of_checkpoints: str) -> None:
+    def wait(self, checkpoint_failure: str) -> None:
         """Wait for the end.
 
         Args:
-            of_checkpoints: why checkpoints failed when they were last looked at.
+            checkpoint_failure: the cause of failed checkpoints, as last polled; empty if none.
 
         Raises:
             ClusterLost: where the Java process died.
@@ -79,10 +79,10 @@ class EmbeddedJob:
                 raise self._lost(
                     "the Java process is gone: it was killed or crashed, or the machine is out of memory"
                 ) from None
-            raise JobFailed(reason_of(str(problem), of_checkpoints), self.log) from None
+            raise JobFailed(reason_of(str(problem), checkpoint_failure), self.log) from None
 
     def failures(self) -> list[Failure]:
-        """Return the failures after which the job restarted, the oldest first.
+        """Return the failures after which the job restarted, oldest first.
 
         Raises:
             ClusterLost: where the TaskManager died, so that the job would wait for slots for ever.
@@ -96,8 +96,8 @@ class EmbeddedJob:
             raise self._lost("Flink's TaskManager is gone: it ended after an error it could not contain")
         return failures
 
-    def is_away(self, problem: FlinkUnreachable, for_s: float, last_seen: str | None) -> str | None:
-        """Return None where the cluster has gone, as it does with its job, else that it is busy."""
+    def outage_message(self, problem: FlinkUnreachable, for_s: float, last_seen: str | None) -> str | None:
+        """Return None where the cluster has shut down, as it does when its job ends; empty if just busy."""
         return None if isinstance(problem, FlinkGone) else ""
 
     def _lost(self, reason: str) -> ClusterLost:
@@ -134,13 +134,13 @@ def start(
     temporary.mkdir(exist_ok=True)  # what a killed process is still about to write may have kept it
     os.environ["FLINK_LOG_DIR"] = str(logs)
     os.environ.setdefault("LOG4J_PROPERTIES", str(LOG4J_PROPERTIES))
-    # Where it has to look for it, PyFlink takes its own folder of plugins whatever FLINK_PLUGINS_DIR says.
+    # Without FLINK_HOME, PyFlink uses its own plugins folder and ignores FLINK_PLUGINS_DIR.
     os.environ.setdefault("FLINK_HOME", str(flink_home()))
     if " " not in str(folder):  # PyFlink splits these at blanks
         # Where Java is killed it leaves 100 MB of temporary files: here the next run finds and clears them.
         options = f"-XX:ErrorFile={logs}/java-crash-%p.log -Djava.io.tmpdir={temporary}"
         os.environ["JVM_ARGS"] = " ".join(filter(None, (options, os.environ.get("JVM_ARGS"))))
-    # PyFlink puts what this variable names on Java's class path, where Flink looks for the guard.
+    # PyFlink adds HADOOP_CLASSPATH to Java's class path, from which Flink loads the guard.
     class_path = (str(guard_jar()), os.environ.get("HADOOP_CLASSPATH"))
     os.environ["HADOOP_CLASSPATH"] = os.pathsep.join(filter(None, class_path))
     # Otherwise workers would be threads of this process and share its interpreter lock.
@@ -176,15 +176,15 @@ def start(
     try:
         client = JobClient(env._j_stream_execution_environment.executeAsync(graph))
     except Py4JJavaError as problem:
-        # Such as a checkpoint that does not fit, or a folder that cannot be written to.
+        # Such as an incompatible checkpoint, or a folder that is not writable.
         raise JobFailed(reason_of(str(problem)), log) from None
     return EmbeddedJob(client, FlinkRest(f"http://localhost:{port}"), str(client.get_job_id()), log, mark)
 
 
 def _load_file_systems(jvm: JVMView) -> None:
-    """Have Java use the file systems of Flink's plugins, which an embedded cluster does not do by itself.
+    """Load Flink's file system plugins, which an embedded cluster does not do by itself.
 
-    Their options, such as those of a login, are taken from the `config.yaml` in FLINK_CONF_DIR.
+    Their options, such as credentials, are read from `config.yaml` in FLINK_CONF_DIR.
     """
     flink = jvm.org.apache.flink
     options = flink.configuration.GlobalConfiguration.loadConfiguration()

@@ -1,10 +1,10 @@
-"""A job that failed, and whether another attempt has any hope."""
+"""The failures of a job, and whether another restart can succeed."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from flink_job.cluster.reasons import UNREADABLE, reason_of
+from flink_job.cluster.failure_reasons import UNREADABLE, reason_of
 from flink_job.cluster.rest import Failure, FlinkRest
 from operators.plain_text import in_one_line
 
@@ -26,16 +26,17 @@ class JobFailed(Exception):
     Attributes:
         reason: one line.
         log: the file that has all the rest.
-        way_on: where its state is and how to go on, in lines of their own; empty where there is no telling.
+        how_to_resume: where the state is and the command to resume from it, in lines of their own; empty
+            where unknown.
     """
 
-    def __init__(self, reason: str, log: Path, way_on: str = "") -> None:
-        self.reason, self.log, self.way_on = in_one_line(reason), log, way_on
+    def __init__(self, reason: str, log: Path, how_to_resume: str = "") -> None:
+        self.reason, self.log, self.how_to_resume = in_one_line(reason), log, how_to_resume
         super().__init__(self.reason)
 
 
 def failures_of(rest: FlinkRest, job: str, log: Path) -> list[Failure]:
-    """Return the failures after which a job restarted, the oldest first.
+    """Return the failures after which the job restarted, oldest first.
 
     Args:
         rest: the cluster's REST interface.

@@ -16,8 +16,8 @@ ENDED = ("FINISHED", "FAILED", "CANCELED")
 """The states of a job that will not run again."""
 _MAX_QUERY = 3000
 _NOT_FOUND = 404
-_MOST_OF_LOG = 64 * 1024 * 1024
-_LONGEST_TRACE = 400
+_MAX_LOG_BYTES = 64 * 1024 * 1024
+_MAX_TRACE_LINES = 400
 _NEXT_EVENT = re.compile(r"\d{4}-\d\d-\d\d |\{")
 
 
@@ -30,7 +30,7 @@ class FlinkGone(FlinkUnreachable):
 
 
 class JobUnknown(FlinkUnreachable):
-    """The cluster answers, and knows no such job."""
+    """The cluster answers, but has no job of this id."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,14 @@ class Failure:
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """How the checkpoints of a job fare.
+    """The checkpoint statistics of a job.
 
     Attributes:
-        completed: how many are complete since the job was submitted.
-        failed: how many have failed since the last one that is complete.
-        failed_because: what Flink says of the last of them; from the JobManager's log where that can be read.
-        running_s: for how long one has been under way, None where none is.
-        latest: where the newest complete one is, or the savepoint or checkpoint that the job began with.
+        completed: number of checkpoints completed since the job was submitted.
+        failed: number of checkpoints failed since the last completed one.
+        failed_because: why the last of them failed; from the JobManager's log where that can be read.
+        running_s: age of the oldest checkpoint in progress, in seconds; None where there is none.
+        latest: URI of the newest completed checkpoint or savepoint, else of the one it was restored from.
     """
 
     completed: int = 0
@@ -74,13 +74,13 @@ class FlinkRest:
 
     def __init__(self, address: str) -> None:
         self.address = address
-        self._told: tuple[tuple[str, int, str], str] | None = None
+        self._last_cause: tuple[tuple[str, int, str], str] | None = None
 
     def status(self, job: str) -> str:
         """Return the job's state: RUNNING, FINISHED, FAILED, CANCELED and others.
 
         Raises:
-            JobUnknown: where the cluster answers and knows no such job.
+            JobUnknown: the cluster has no such job.
         """
         try:
             return self._get(f"/jobs/{job}")["state"]
@@ -108,7 +108,7 @@ class FlinkRest:
         return self._get("/overview")["taskmanagers"]
 
     def failures(self, job: str) -> list[Failure]:
-        """Return the job's failures, the oldest first. They may be known some seconds late."""
+        """Return the job's failures, oldest first. They may appear with some seconds of delay."""
         history = self._get(f"/jobs/{job}/exceptions").get("exceptionHistory", {}).get("entries", [])
         return [Failure(entry["timestamp"], entry["stacktrace"]) for entry in reversed(history)]
 
@@ -122,14 +122,14 @@ class FlinkRest:
         return answer["state"] == "FINISHED" or (answer["state"] == "RUNNING" and "FINISHED" in parts)
 
     def checkpoints(self, job: str) -> Checkpoints:
-        """Return how the checkpoints of a job fare."""
+        """Return the checkpoint statistics of a job."""
         answer, now_ms = self._get(f"/jobs/{job}/checkpoints"), self._get(f"/jobs/{job}")["now"]
         latest = answer.get("latest") or {}
         complete = [latest[kind] for kind in ("completed", "savepoint", "restored") if latest.get(kind)]
         newest = max(complete, key=lambda checkpoint: checkpoint["id"], default={"id": 0})
         since = [entry for entry in answer.get("history", ()) if entry["id"] > newest["id"]]
         failed = [entry for entry in since if entry["status"] == "FAILED"]
-        because = self._why(job, newest["id"], failed[0]) if failed else ""
+        because = self._failure_cause(job, newest["id"], failed[0]) if failed else ""
         running = [entry["trigger_timestamp"] for entry in since if entry["status"] == "IN_PROGRESS"]
         return Checkpoints(
             answer["counts"]["completed"],
@@ -166,31 +166,34 @@ class FlinkRest:
             time.sleep(0.2)
         raise FlinkUnreachable(f"no savepoint within {timeout_s:.0f} s")
 
-    def _why(self, job: str, complete: int, failed: dict[str, Any]) -> str:
-        """Return why a checkpoint failed; the log is read once for failures in a row of one kind."""
+    def _failure_cause(self, job: str, complete: int, failed: dict[str, Any]) -> str:
+        """Return why a checkpoint failed; the log is read once for consecutive failures of the same kind."""
         message = failed.get("failure_message") or ""
         kind = (job, complete, message)
-        if self._told is None or self._told[0] != kind:
-            self._told = kind, self._logged(f"complete checkpoint {failed['id']} for job {job}") or message
-        return self._told[1]
+        if self._last_cause is None or self._last_cause[0] != kind:
+            self._last_cause = (
+                kind,
+                self._find_in_log(f"complete checkpoint {failed['id']} for job {job}") or message,
+            )
+        return self._last_cause[1]
 
-    def _logged(self, event: str) -> str:
-        """Return an event in the JobManager's log with its stack trace, empty where it is not found."""
+    def _find_in_log(self, event: str) -> str:
+        """Return the stack trace of an event in the JobManager's log; empty where it is not found."""
         found: list[str] = []
         try:
             with urllib.request.urlopen(f"{self.address}/jobmanager/log", timeout=10) as answer:
-                if int(answer.headers.get("Content-Length", 0)) > _MOST_OF_LOG:
+                if int(answer.headers.get("Content-Length", 0)) > _MAX_LOG_BYTES:
                     return ""
                 for line in answer:
                     text = line.decode(errors="replace").rstrip()
                     if event in text:
                         found = [text.rpartition(event)[2]]
-                    elif found and (_NEXT_EVENT.match(text) or len(found) >= _LONGEST_TRACE):
+                    elif found and (_NEXT_EVENT.match(text) or len(found) >= _MAX_TRACE_LINES):
                         break
                     elif found:
                         found.append(text)
         except (OSError, ValueError):
-            pass  # not every cluster has its log in a file
+            pass  # not every cluster serves its log
         return "\n".join(found[1:])
 
     def _get(self, path: str) -> Any:

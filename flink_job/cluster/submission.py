@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flink_job.cluster.code_archive import write_code_archive
+from flink_job.cluster.failure_reasons import reason_of
 from flink_job.cluster.failures import JobFailed
-from flink_job.cluster.reasons import reason_of
 from flink_job.connector import connector_jar
 from flink_job.machine.environment import export_java
 from flink_job.machine.flink import flink_home
@@ -22,7 +22,7 @@ _MODULE = "flink_job.main"
 _JOB_ID = re.compile(r"Job has been submitted with JobID ([0-9a-f]{32})")
 _TIMEOUT_S = 180
 _QUIET = {"ROOT_LOG_LEVEL": "WARN"}
-"""Flink's client logs its arguments and whole environment otherwise, and with them any secret there."""
+"""At lower levels Flink's client logs its arguments and whole environment, including secrets."""
 
 
 def submit(

@@ -5,31 +5,31 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from flink_job.cluster.failure_reasons import reason_of
 from flink_job.cluster.failures import JobFailed, failures_of
-from flink_job.cluster.reasons import reason_of
 from flink_job.cluster.rest import ENDED, Failure, FlinkRest, FlinkUnreachable, JobUnknown
 from flink_job.pipeline.reading import PipelineProblem
 from flink_job.pipeline.spec import Pipeline
-from flink_job.runs.checkpoints import latest_of_job, may_be_there
-from flink_job.runs.notes import read_note, write_note
+from flink_job.runs.checkpoints import latest_of_job, may_exist
+from flink_job.runs.json_files import read_json, write_json
 
 WAIT_S = 60
-"""For how long a cluster that does not answer is waited for."""
+"""Timeout in seconds for a cluster that does not answer."""
 _BUSY_S = 2
-"""For how long it may be silent without a word."""
-_NOT_FOUND = "name a checkpoint or savepoint, or run it without --from to begin"
+"""Seconds without an answer before a message is shown."""
+_ADVICE = "name a checkpoint or savepoint, or run it without --from to begin"
 
 
 @dataclass(frozen=True)
 class Submission:
-    """What is noted of a job that was submitted, for who goes on with it.
+    """What is stored about a submitted job, so that a later run can resume from its checkpoints.
 
     Attributes:
         cluster: `host:port` of the cluster's REST interface.
         job: the job's id.
-        folder: the URI under which its checkpoints are; empty in notes of before there were such.
-        began_from: the checkpoint or savepoint that it began with.
-        last_seen: its newest checkpoint when the cluster was last asked.
+        folder: the URI under which its checkpoints are; empty in files of older versions.
+        began_from: the checkpoint or savepoint that it was restored from.
+        last_seen: its newest checkpoint when the cluster was last polled.
     """
 
     cluster: str
@@ -40,7 +40,7 @@ class Submission:
 
 
 class ClusterGone(JobFailed):
-    """The cluster does not answer, or no longer knows the job; its checkpoints are whole."""
+    """The cluster does not answer, or no longer has the job; its checkpoints are unaffected."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,10 @@ class SubmittedJob:
 
     Attributes:
         rest: the cluster's REST interface, which is also the address of the web UI.
-        submission: what is noted of the job.
+        submission: what is stored about the job.
         pipeline: the pipeline that it runs.
-        command: with which the pipeline was run, without `--from`.
-        log: what was said when it was submitted; the cluster's logs have the rest.
+        command: the command that ran the pipeline, without `--from`.
+        log: the output of the submission; the rest is in the cluster's logs.
     """
 
     rest: FlinkRest
@@ -67,35 +67,35 @@ class SubmittedJob:
         return self.submission.job
 
     def failures(self) -> list[Failure]:
-        """Return the failures after which the job restarted, the oldest first.
+        """Return the failures after which the job restarted, oldest first.
 
         Raises:
             JobFailed: where another attempt would fail in the same way, because the source cannot be read.
         """
         return failures_of(self.rest, self.id, self.log)
 
-    def is_away(self, problem: FlinkUnreachable, for_s: float, last_seen: str | None) -> str:
-        """Say what is waited for where the cluster does not tell how the job is; nothing in the beginning.
+    def outage_message(self, problem: FlinkUnreachable, for_s: float, last_seen: str | None) -> str:
+        """Return the message to show while the cluster does not answer; empty for the first seconds.
 
         Args:
-            problem: why it does not.
-            for_s: for how long it has not.
-            last_seen: the job's newest checkpoint when it last did.
+            problem: the error of the last request.
+            for_s: seconds since the cluster last answered.
+            last_seen: the job's newest checkpoint at its last answer.
 
         Raises:
-            ClusterGone: where it is not waited for any longer.
+            ClusterGone: the timeout has passed, or the cluster does not know the job.
         """
         if isinstance(problem, JobUnknown) or for_s >= WAIT_S:
-            raise self.gone(problem, for_s, last_seen)
+            raise self.cluster_gone(problem, for_s, last_seen)
         if for_s < _BUSY_S:
             return ""
-        return f"{self._silence(for_s)}; it is waited for up to {WAIT_S} s, Ctrl-C ends that"
+        return f"{self._no_answer_message(for_s)}; it is waited for up to {WAIT_S} s, Ctrl-C ends that"
 
-    def gone(self, problem: FlinkUnreachable, for_s: float, last_seen: str | None) -> ClusterGone:
-        """Return what to say where the cluster is given up; where a checkpoint is, is noted."""
+    def cluster_gone(self, problem: FlinkUnreachable, for_s: float, last_seen: str | None) -> ClusterGone:
+        """Return the error for a cluster that is given up, and store the job's newest checkpoint."""
         cluster = self.submission.cluster
         note = replace(self.submission, last_seen=last_seen or self.submission.last_seen)
-        write_note(_file(self.pipeline), asdict(note))
+        write_json(_submission_file(self.pipeline), asdict(note))
         if isinstance(problem, JobUnknown):
             reason = (
                 f"{cluster} no longer knows the job {self.id}: its JobManager was started anew, and without "
@@ -103,28 +103,30 @@ class SubmittedJob:
             )
             first = ""
         else:
-            reason = self._silence(for_s)
+            reason = self._no_answer_message(for_s)
             first = "first start the JobManager again and see at its web UI that the job does not run there\n"
         checkpoint = _checkpoint_of(note)
         if checkpoint is None:
-            way_on = f"{first}it had no checkpoint yet; begin again with: {self.command}"
+            how_to_resume = f"{first}it had no checkpoint yet; begin again with: {self.command}"
         else:
-            way_on = f"its last checkpoint: {checkpoint}\n{first}go on with: {self.command} --from latest"
-        return ClusterGone(reason, self.log, way_on)
+            how_to_resume = (
+                f"its last checkpoint: {checkpoint}\n{first}go on with: {self.command} --from latest"
+            )
+        return ClusterGone(reason, self.log, how_to_resume)
 
-    def _silence(self, for_s: float) -> str:
+    def _no_answer_message(self, for_s: float) -> str:
         cluster = self.submission.cluster
         return f"{cluster} has not answered for {for_s:.0f} s: its JobManager is gone, or cannot be reached"
 
-    def expect_finished(self, state: str, of_checkpoints: str) -> None:
-        """Tell how a job ended that has.
+    def expect_finished(self, state: str, checkpoint_failure: str) -> None:
+        """Check that the job ended as FINISHED.
 
         Args:
-            state: in which it was seen last.
-            of_checkpoints: why checkpoints failed when they were last looked at.
+            state: its last known state.
+            checkpoint_failure: the cause of failed checkpoints, as last polled; empty if none.
 
         Raises:
-            JobFailed: where it did not finish.
+            JobFailed: it ended in another state.
         """
         if state == "FINISHED":
             return
@@ -134,53 +136,53 @@ class SubmittedJob:
             failures = []
         reason = f"the job is {state.lower()}"
         if failures:
-            reason = reason_of(failures[-1].trace, of_checkpoints)
+            reason = reason_of(failures[-1].trace, checkpoint_failure)
         raise JobFailed(reason, self.log)
 
 
 def note_submitted(pipeline: Pipeline, submission: Submission) -> None:
-    """Remember which job of which cluster runs a pipeline."""
-    write_note(_file(pipeline), asdict(submission))
+    """Store which job of which cluster runs a pipeline."""
+    write_json(_submission_file(pipeline), asdict(submission))
 
 
 def latest_of_cluster(pipeline: Pipeline) -> str:
     """Return where the newest checkpoint or savepoint of the job is that ran a pipeline last.
 
-    The cluster is asked first; where it does not know, it is looked for on disk.
+    The cluster is asked first; the fallback is the checkpoint folder, if this machine sees it.
 
     Raises:
-        PipelineProblem: where this is not known, or the job still runs.
+        PipelineProblem: none is known, or the job still runs.
     """
-    file = _file(pipeline)
-    note = read_note(file, Submission, f"remove that file, then {_NOT_FOUND}")
+    file = _submission_file(pipeline)
+    note = read_json(file, Submission, f"remove that file, then {_ADVICE}")
     if note is None:
-        raise _nothing(f"{pipeline.name} was not submitted to a cluster from this folder; {_NOT_FOUND}")
+        raise _problem(f"{pipeline.name} was not submitted to a cluster from this folder; {_ADVICE}")
     if not note.folder:
         note = replace(note, folder=pipeline.checkpoint_uri())
     rest, found = FlinkRest(f"http://{note.cluster}"), None
     try:
         if rest.status(note.job) not in ENDED:
-            raise _nothing(f"job {note.job} still runs on {note.cluster}; end it first")
+            raise _problem(f"job {note.job} still runs on {note.cluster}; end it first")
         found = rest.checkpoints(note.job).latest
     except FlinkUnreachable:
         pass
     found = found or _checkpoint_of(note)
     if found is None:
-        raise _nothing(
-            f"neither {note.cluster} nor {note.folder} has a checkpoint of job {note.job}; {_NOT_FOUND}"
+        raise _problem(
+            f"neither {note.cluster} nor {note.folder} has a checkpoint of job {note.job}; {_ADVICE}"
         )
     return found
 
 
-def _nothing(why: str) -> PipelineProblem:
+def _problem(why: str) -> PipelineProblem:
     return PipelineProblem("--from latest", [why])
 
 
 def _checkpoint_of(note: Submission) -> str | None:
-    """Return the newest checkpoint or savepoint of a job that is known without the cluster."""
-    known = (uri for uri in (note.last_seen, note.began_from) if uri and may_be_there(uri))
+    """Return the newest checkpoint or savepoint of a job that is known without asking the cluster."""
+    known = (uri for uri in (note.last_seen, note.began_from) if uri and may_exist(uri))
     return latest_of_job(note.folder, note.job) or next(known, None)
 
 
-def _file(pipeline: Pipeline) -> Path:
+def _submission_file(pipeline: Pipeline) -> Path:
     return pipeline.run_folder() / "submitted.json"

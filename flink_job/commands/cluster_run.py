@@ -106,10 +106,10 @@ def run_on_cluster(
         log = pipeline.run_folder() / "logs" / "submission.log"
         submitted = SubmittedJob(rest, submission, pipeline, command, log)
         console.print(f"[bold]{pipeline.name}[/] runs as job {job}; web UI: {rest.address}", soft_wrap=True)
-        # Who leaves wants to know that the cluster has it.
+        # A detached run ends only once the cluster has confirmed the job.
         progress = follow(submitted, console, lambda: bool(interrupted), once=detach)
-        if progress.away:  # and Ctrl-C ended the waiting
-            raise submitted.gone(progress.unanswered, progress.silent_s, progress.checkpoints.latest)
+        if progress.outage:  # and Ctrl-C ended the waiting
+            raise submitted.cluster_gone(progress.last_error, progress.silent_s, progress.checkpoints.latest)
         if detach:
             return ClusterRun(job, rest.address, progress.state, {})
         savepoint, state = None, progress.state
@@ -118,7 +118,7 @@ def run_on_cluster(
             try:
                 savepoint = stop(rest, job, f"{folder}/{SAVEPOINTS}")
             except (FlinkGone, JobUnknown) as problem:
-                raise submitted.gone(problem, WAIT_S, progress.checkpoints.latest) from None
+                raise submitted.cluster_gone(problem, WAIT_S, progress.checkpoints.latest) from None
             state = _state(rest, job) or ("FINISHED" if savepoint else state)
         if savepoint is None:
             submitted.expect_finished(state, progress.checkpoints.failed_because)
@@ -130,7 +130,7 @@ def run_on_cluster(
 
 
 def stop(rest: FlinkRest, job: str, folder: str) -> str | None:
-    """Stop a job behind a savepoint when all of it runs; return where that is, None where it ended itself.
+    """Stop a job with a savepoint once all of it runs; return its URI, None where the job ended by itself.
 
     A job that fails while it stops is started again by Flink, and stopped then. One whose input is over is
     left to end.
@@ -142,8 +142,8 @@ def stop(rest: FlinkRest, job: str, folder: str) -> str | None:
 
     Raises:
         EnvironmentProblem: where it cannot be stopped within some minutes.
-        FlinkGone: where nothing listens at the cluster's address, and it was waited for.
-        JobUnknown: where the cluster no longer knows the job.
+        FlinkGone: nothing listened at the cluster's address until the timeout.
+        JobUnknown: the cluster no longer has the job.
     """
     begun = time.monotonic()
     while True:
@@ -169,7 +169,11 @@ def stop(rest: FlinkRest, job: str, folder: str) -> str | None:
 
 
 def _has_ended(rest: FlinkRest, job: str) -> bool:
-    """Return whether a job is known to have ended; where it is not known at all is an error."""
+    """Return whether a job is known to have ended.
+
+    Raises:
+        JobUnknown: the cluster does not have the job.
+    """
     try:
         return rest.status(job) in ENDED
     except JobUnknown:
@@ -179,7 +183,7 @@ def _has_ended(rest: FlinkRest, job: str) -> bool:
 
 
 def _state(rest: FlinkRest, job: str) -> str | None:
-    """Return a job's state, None where the cluster does not tell."""
+    """Return a job's state; None where the cluster does not answer."""
     with suppress(FlinkUnreachable):
         return rest.status(job)
     return None

@@ -14,7 +14,7 @@ from flink_job.commands.examination.cluster import check_cluster
 from flink_job.commands.examination.finding import Finding, guarded
 from flink_job.commands.examination.jars import JAR_CHECKSUMS
 from flink_job.commands.examination.kafka import check_kafka
-from flink_job.pipeline.outside import without_secrets
+from flink_job.pipeline.redaction import without_secrets
 from flink_job.pipeline.spec import Pipeline
 
 __all__ = ["JAR_CHECKSUMS", "as_json", "examine", "render"]
@@ -51,7 +51,7 @@ def examine(pipeline: Pipeline | None = None, cluster: str | None = None) -> lis
         del checks["web UI port"]
     findings = [guarded(name, lambda check=check: [check()]) for name, check in checks.items()]
     if pipeline is not None:
-        if cluster is None:  # which has file systems of its own
+        if cluster is None:  # a cluster has its own file system plugins
             findings.append(guarded("checkpoints", lambda: [jars.check_file_system(pipeline)]))
         findings.append(guarded("Kafka", lambda: check_kafka(pipeline)))
     if cluster is not None:

@@ -38,15 +38,15 @@ def show(outcome: Outcome, pipeline: Pipeline, path: Path, console: Console) -> 
         f"{rejected:,} rejects{f' ({reasons})' if reasons else ''}{lines}, {outcome.late:,} late"
     )
     for output, folder in outcome.folders.items():
-        _say(console, f"  {output}: {folder}")
+        _print_plain(console, f"  {output}: {folder}")
     for output, topic in outcome.topics.items():
-        _say(console, f"  {output}: topic {topic}")
+        _print_plain(console, f"  {output}: topic {topic}")
     if not outcome.finished and outcome.savepoint is None:
-        _say(
+        _print_plain(
             console, f"go on from the last checkpoint, if there is one: sketchstream run {path} --from latest"
         )
     if outcome.savepoint is not None:
-        _say(
+        _print_plain(
             console,
             f"savepoint: {outcome.savepoint}\ngo on with: sketchstream run {path} --from latest",
         )
@@ -67,13 +67,13 @@ def show_cluster_run(ran: ClusterRun, pipeline: Pipeline, path: Path, console: C
     for output in pipeline.outputs():
         sink = getattr(pipeline.sinks, output)
         if isinstance(sink, KafkaSinkSpec):
-            _say(console, f"  {output}: topic {sink.topic}")
+            _print_plain(console, f"  {output}: topic {sink.topic}")
         else:
             where = f"folder {sink.path}" if isinstance(sink, FileSinkSpec) else "output of the TaskManagers"
-            _say(console, f"  {output}: {where}")
+            _print_plain(console, f"  {output}: {where}")
     if ran.savepoint is not None:
         cluster = ran.web_ui.removeprefix("http://")
-        _say(
+        _print_plain(
             console,
             f"savepoint: {ran.savepoint}\n"
             f"go on with: sketchstream run {path} --cluster {cluster} --from latest",
@@ -82,6 +82,6 @@ def show_cluster_run(ran: ClusterRun, pipeline: Pipeline, path: Path, console: C
         console.print(f"it runs on: {ran.web_ui}/#/job/running/{ran.job}/overview", soft_wrap=True)
 
 
-def _say(console: Console, text: str) -> None:
-    """Print lines with names of files and topics, in which nothing is read as markup."""
+def _print_plain(console: Console, text: str) -> None:
+    """Print lines with names of files and topics, without interpreting markup."""
     console.print(text, soft_wrap=True, markup=False, emoji=False)

@@ -13,15 +13,15 @@ from rich.live import Live
 from rich.text import Text
 
 from flink_job.cluster.embedded_job import EmbeddedJob
-from flink_job.cluster.reasons import reason_of
+from flink_job.cluster.failure_reasons import reason_of
 from flink_job.cluster.rest import ENDED, Checkpoints, Failure, FlinkUnreachable
 from flink_job.cluster.submitted_job import SubmittedJob
-from flink_job.pipeline.outside import without_secrets
+from flink_job.pipeline.redaction import without_secrets
 from operators.plain_text import in_one_line
 
 COUNTERS = ("events", "rejected", "late", "results", "open_windows", "watermark_s")
 _EVERY_S = 0.5
-_TOLD_EVERY_S = 5
+_PRINT_EVERY_S = 5
 _LONG_S = 10
 
 
@@ -34,10 +34,10 @@ class Progress:
         counters: the last value of each counter.
         events_per_s: the rate over the last look.
         started: when it was started, by the monotonic clock in seconds.
-        failures: those after which it restarted, the oldest first.
-        checkpoints: how they fare.
-        away: what is told while the cluster does not answer; empty while it does.
-        unanswered: why it did not answer at the last look; None where it did.
+        failures: those after which it restarted, oldest first.
+        checkpoints: its checkpoint statistics.
+        outage: the message to show while the cluster does not answer; empty while it does.
+        last_error: the error of the last poll; None where it succeeded.
     """
 
     state: str = "STARTING"
@@ -46,31 +46,31 @@ class Progress:
     started: float = field(default_factory=time.monotonic)
     failures: list[Failure] = field(default_factory=list)
     checkpoints: Checkpoints = field(default_factory=Checkpoints)
-    away: str = ""
-    unanswered: FlinkUnreachable | None = None
+    outage: str = ""
+    last_error: FlinkUnreachable | None = None
     _answered: float = field(default_factory=time.monotonic)
     _looked: float | None = None
 
     @property
     def silent_s(self) -> float:
-        """For how long the cluster has not told how the job is."""
+        """Seconds since the cluster last answered with the job's state."""
         return time.monotonic() - self._answered
 
     def look(self, job: EmbeddedJob | SubmittedJob) -> bool:
-        """Ask the cluster once; return whether the job still runs.
+        """Poll the cluster once; return whether the job still runs.
 
         Raises:
-            JobFailed: where the cluster or the job is given up.
+            JobFailed: the job cannot recover, or the cluster is given up after its timeout.
         """
         try:
             self.state = job.rest.status(job.id)
         except FlinkUnreachable as problem:
-            self.unanswered = problem
-            away = job.is_away(problem, self.silent_s, self.checkpoints.latest)
-            self.away = away or ""
+            self.last_error = problem
+            away = job.outage_message(problem, self.silent_s, self.checkpoints.latest)
+            self.outage = away or ""
             return away is not None
-        self.away, self.unanswered, self._answered = "", None, time.monotonic()
-        with suppress(FlinkUnreachable):  # it is busy, or just about to go
+        self.outage, self.last_error, self._answered = "", None, time.monotonic()
+        with suppress(FlinkUnreachable):  # it is busy, or shutting down
             self.failures = job.failures()
             self.checkpoints = job.rest.checkpoints(job.id)
             self._count(job.rest.counters(job.id, COUNTERS))
@@ -85,8 +85,8 @@ class Progress:
 
     def line(self) -> str:
         """Return one line for the screen."""
-        if self.away:
-            return self.away
+        if self.outage:
+            return self.outage
         counter = self.counters.get
         watermark_s = counter("watermark_s")
         watermark = "none"
@@ -97,7 +97,7 @@ class Progress:
             f"events {counter('events', 0):,.0f} ({self.events_per_s:,.0f}/s)  "
             f"rejects {counter('rejected', 0):,.0f}  late {counter('late', 0):,.0f}  "
             f"results {counter('results', 0):,.0f}  open windows {counter('open_windows', 0):,.0f}  "
-            f"watermark {watermark}  {told(self.checkpoints)}"
+            f"watermark {watermark}  {describe_checkpoints(self.checkpoints)}"
         )
 
 
@@ -112,26 +112,26 @@ def follow(
         job: the job.
         console: where progress is shown.
         stopped: whether it is to be stopped.
-        once: whether one answer of the cluster is enough.
+        once: whether to return after the first answer of the cluster.
 
     Raises:
         ClusterLost: where an embedded cluster died.
-        JobFailed: where the job would restart for ever, or its cluster does not answer any more.
+        JobFailed: where the job would restart for ever, or its cluster no longer answers.
     """
     progress, shown, said, why = Progress(), 0.0, list[Failure](), ""
     live = Live(Text(progress.line()), console=console, auto_refresh=False, transient=True)
     with live if console.is_terminal else nullcontext():
         away = ""
         while not stopped() and progress.look(job):
-            if once and progress.unanswered is None:
+            if once and progress.last_error is None:
                 break
-            news = bool(progress.away) != bool(away)
+            news = bool(progress.outage) != bool(away)
             if news and away:
                 console.print("the cluster answers again")
-            away = progress.away
+            away = progress.outage
             if console.is_terminal:
                 live.update(Text(progress.line()), refresh=True)
-            elif news or time.monotonic() - shown > _TOLD_EVERY_S:
+            elif news or time.monotonic() - shown > _PRINT_EVERY_S:
                 console.print(Text(progress.line()), soft_wrap=True)
                 shown = time.monotonic()
             if progress.checkpoints.failed_because not in ("", why):
@@ -146,8 +146,8 @@ def follow(
     return progress
 
 
-def told(checkpoints: Checkpoints) -> str:
-    """Return how checkpoints fare, in a few words."""
+def describe_checkpoints(checkpoints: Checkpoints) -> str:
+    """Describe checkpoint statistics in a few words."""
     none = "no new checkpoint yet" if checkpoints.latest else "no checkpoint yet"
     words = f"checkpoints {checkpoints.completed:,}" if checkpoints.completed else none
     if checkpoints.failed:

@@ -68,7 +68,7 @@ def result_tables(results: list[dict[str, Any]], rows: int = ROWS_SHOWN) -> Iter
 
 
 def plain(text: str) -> Text:
-    """Return a text of an event for a cell: one line, in which nothing is read as markup."""
+    """Return a table cell for text of an event: one line, control characters escaped, no markup."""
     return Text(in_one_line(text))
 
 

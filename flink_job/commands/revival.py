@@ -11,7 +11,7 @@ from flink_job.pipeline.file_systems import FILE, scheme_of
 from flink_job.pipeline.reading import PipelineProblem
 from flink_job.pipeline.spec import Pipeline
 from flink_job.runs.checkpoints import latest
-from flink_job.screen import tell
+from flink_job.screen import print_error
 
 _COUNT = "SKETCHSTREAM_REVIVALS"
 _MOST = 3
@@ -23,11 +23,11 @@ def revive(pipeline: Pipeline, lost: str, arguments: Sequence[str]) -> str:
     Args:
         pipeline: the pipeline whose run was lost.
         lost: how, in one line.
-        arguments: of the `run` command, the pipeline's file first, without `--from` and `--overwrite`.
+        arguments: those of the `run` command, pipeline file first, without `--from` and `--overwrite`.
 
     Returns:
-        How to go on, where this makes no sense: there is no checkpoint that could be found, or it was done
-        three times already.
+        How to resume, for a message, where the process is not replaced: no checkpoint was found, or it was
+        replaced three times already.
     """
     again = f"sketchstream run {shlex.quote(arguments[0])}"
     if scheme_of(pipeline.checkpoint_uri()) != FILE:
@@ -43,7 +43,7 @@ def revive(pipeline: Pipeline, lost: str, arguments: Sequence[str]) -> str:
             f"it was lost {count + 1} times, so it is not gone on with by itself\n"
             f"its last checkpoint: {checkpoint}\ngo on with: {again} --from latest"
         )
-    tell(f"{lost}; going on from {checkpoint}")
+    print_error(f"{lost}; going on from {checkpoint}")
     sys.stdout.flush()
     sys.stderr.flush()
     os.environ[_COUNT] = str(count + 1)

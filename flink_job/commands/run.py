@@ -48,7 +48,7 @@ class Outcome:
         folders: where each output is that goes to files.
         topics: where each output is that goes to Kafka. What is counted of it is then what Flink counted
             since the run was begun or gone on with.
-        rejected_lines: how many lines the rejects took; more than rejects where a record goes over several.
+        rejected_lines: how many lines the rejects have; more than rejects where records span several lines.
     """
 
     finished: bool
@@ -190,7 +190,7 @@ def _stop(job: EmbeddedJob, pipeline: Pipeline, console: Console) -> tuple[bool,
 
 
 def _totals(folder: Path) -> tuple[int, dict[str, int], int]:
-    """Return the numbers of events, of rejects by reason, and of their lines, as written for each batch."""
+    """Add up the totals written for each batch: events, rejects by reason, and lines of rejects."""
     events, rejects, lines = 0, Counter[str](), 0
     for batch in read_objects(folder):
         events += batch.get("events", 0)

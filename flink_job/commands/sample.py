@@ -15,7 +15,7 @@ from rich.text import Text
 from flink_job.commands.results_table import plain
 from flink_job.pipeline.spec import Pipeline
 from flink_job.simulation.simulation import SimulatorSpec
-from flink_job.sources.csv_headers import Beginning, beginnings, open_file
+from flink_job.sources.csv_headers import FirstRecord, first_records, open_file
 from flink_job.sources.manifest import chunks_of, matching_files
 from operators.events.event_columns import EventColumns
 from operators.metric import Metric
@@ -76,7 +76,7 @@ def take_sample(pipeline: Pipeline, path: Path, count: int) -> Sample:
     """
     format: Format = "json" if isinstance(pipeline.source, SimulatorSpec) else pipeline.source.format
     paths = matching_files(str(path))
-    starts, columns = beginnings(paths, format, pipeline.columns_of_fields())
+    starts, columns = first_records(paths, format, pipeline.columns_of_fields())
     if isinstance(format, CsvFormat):
         format = format.with_columns(columns)
     for beginning, name in zip(starts, paths, strict=True):
@@ -86,8 +86,8 @@ def take_sample(pipeline: Pipeline, path: Path, count: int) -> Sample:
     return _become(pipeline, format, payloads, beginning.line)
 
 
-def _first_payloads(path: str, beginning: Beginning, format: Format, count: int) -> Payloads:
-    """Read no more of a file than its first payloads take."""
+def _first_payloads(path: str, beginning: FirstRecord, format: Format, count: int) -> Payloads:
+    """Return the first payloads of a file, reading only as many chunks as they need."""
     payloads, data = Payloads.from_lines(b""), b""
     with open_file(path) as file:
         file.seek(beginning.start)

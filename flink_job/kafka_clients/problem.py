@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flink_job.pipeline.outside import without_secrets
+from flink_job.pipeline.redaction import without_secrets
 
 
 class KafkaProblem(ValueError):

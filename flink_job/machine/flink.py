@@ -1,4 +1,4 @@
-"""Where Flink is on this machine, which file systems it has, and how it and Kafka are told to log."""
+"""Where Flink is installed, which file system plugins it has, and how it and Kafka log."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def flink_home() -> Path:
 
 
 def expect_plugin(uri: str) -> None:
-    """Refuse a URI whose file system this machine's Flink has no plugin for.
+    """Check that this machine's Flink has the plugin for the file system of a URI.
 
     Raises:
-        EnvironmentProblem: where the plugin, or Hadoop, is missing.
+        EnvironmentProblem: the plugin, or Hadoop, is missing.
     """
     scheme, plugin = scheme_of(uri), PLUGINS.get(scheme_of(uri), "")
     if plugin == HADOOP:
@@ -53,6 +53,6 @@ def _plugins_folder() -> Path:
 
 
 def _has_plugin(plugin: str) -> bool:
-    """Return whether the jar is there; what serves a file system may have another make, such as `native`."""
+    """Return whether a jar for the file system is installed; its build may differ, such as `native`."""
     made = plugin if plugin.endswith("-presto") else plugin.rpartition("-")[0]
     return any(_plugins_folder().glob(f"*/{made}-*.jar")) or any((flink_home() / "lib").glob(f"{made}-*.jar"))

@@ -1,4 +1,4 @@
-"""Folders with events in them: for this user alone, and without links that lead elsewhere."""
+"""Folders that hold events: readable by this user only, and without symlinks to other places."""
 
 from __future__ import annotations
 
@@ -11,63 +11,63 @@ from typing import BinaryIO
 
 from flink_job.machine.environment import EnvironmentProblem
 
-_OTHERS = 0o077
+_UMASK = 0o077
 _LOGS = "logs"
 
 
 @contextmanager
 def private_folder(folder: Path) -> Iterator[None]:
-    """Make a folder for this user alone; so is all that this process, and what it starts, makes meanwhile.
+    """Create a folder that only this user can access, and set the umask so for this process and its children.
 
     Args:
-        folder: the folder; its parents are made too.
+        folder: the folder; missing parents are created too.
 
     Raises:
-        EnvironmentProblem: where it, or something in it that would be written, is a link, no file or folder,
-            or another user's.
-        OSError: where it cannot be made.
+        EnvironmentProblem: the folder, or an entry that would be written to, is a symlink, neither a file nor
+            a folder, or owned by another user.
+        OSError: the folder cannot be created.
     """
-    before = os.umask(_OTHERS)
+    before = os.umask(_UMASK)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _expect_own(folder)
+        _expect_private(folder)
         folder.chmod(0o700)
         for entry in [*folder.iterdir(), *(folder / _LOGS).glob("*")]:
-            _expect_own(entry)
+            _expect_private(entry)
         yield
     finally:
         os.umask(before)
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all; a link of its name is replaced, not followed.
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file atomically; a symlink at its path is replaced, not followed.
 
     Args:
-        path: the file; its folder must be there.
-        data: what is to be in it.
+        path: the file; its folder must exist.
+        data: its content.
     """
     draft = path.with_name(f".{path.name}.draft")
     draft.unlink(missing_ok=True)
-    with open_own(draft, os.O_EXCL) as file:
+    with open_private(draft, os.O_EXCL) as file:
         file.write(data)
     draft.replace(path)
 
 
-def open_own(path: Path, flags: int = 0) -> BinaryIO:
-    """Open a file for this user alone; it is made where it is not there, and a link is not followed.
+def open_private(path: Path, flags: int = 0) -> BinaryIO:
+    """Open a file for reading and writing with mode 0600, creating it if missing; symlinks are not followed.
 
     Args:
         path: the file.
-        flags: those of `os.open` besides.
+        flags: additional flags of `os.open`.
 
     Raises:
-        OSError: where it is a link, or cannot be opened.
+        OSError: it is a symlink, or cannot be opened.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | flags, 0o600)
     return os.fdopen(descriptor, "r+b")
 
 
-def _expect_own(path: Path) -> None:
+def _expect_private(path: Path) -> None:
     found = path.lstat()
     advice = "remove it; the pipeline's checkpoints.dir and sinks.*.path name other places for what is large"
     if stat.S_ISLNK(found.st_mode):

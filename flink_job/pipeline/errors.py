@@ -9,17 +9,17 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from flink_job.pipeline.outside import STARS, Given, Hidden
+from flink_job.pipeline.redaction import REDACTED, Placeholder, SubstitutedDocument
 from flink_job.pipeline.spec import Pipeline
 from operators.own_words import in_own_words
 
 _SHOWN = 60
-_PREFIX = re.compile(r"[\w-]+(?:[.\[][\w-]+\]?)*(?=: )")
-"""The key that a message of our own may begin with."""
+_KEY_PREFIX = re.compile(r"[\w-]+(?:[.\[][\w-]+\]?)*(?=: )")
+"""The key that a message of a custom validator may begin with."""
 
 
 class _Place(NamedTuple):
-    """Where a mistake is: the keys as messages have them, what is there, what of it is shown, its schema."""
+    """The location of an error: keys as messages show them, value, redacted value, JSON schema."""
 
     path: list[str]
     value: Any
@@ -27,22 +27,23 @@ class _Place(NamedTuple):
     schema: dict[str, Any]
 
 
-def explain(problem: ValidationError, given: Given) -> list[str]:
-    """Return one line a mistake.
+def explain(problem: ValidationError, document: SubstitutedDocument) -> list[str]:
+    """Return one line for each validation error.
 
     Args:
-        problem: what pydantic found.
-        given: the pipeline file that it found it in.
+        problem: pydantic's error.
+        document: the pipeline document that was validated.
     """
     schema = _schema()
-    for word in given.texts.keys() & _words(schema):  # no secret, but in many messages
-        del given.texts[word]
+    # Key names and enum words are no secrets, and many messages need them.
+    for word in document.replacements.keys() & _schema_words(schema):
+        del document.replacements[word]
     errors = problem.errors(include_url=False)
     too_short_by_others = {error["loc"][:depth] for error in errors for depth in range(len(error["loc"]))}
     told = (
         error for error in errors if error["type"] != "too_short" or error["loc"] not in too_short_by_others
     )
-    return list(dict.fromkeys(_line(error, given, schema) for error in told))
+    return list(dict.fromkeys(_line(error, document, schema) for error in told))
 
 
 @cache
@@ -50,25 +51,25 @@ def _schema() -> dict[str, Any]:
     return Pipeline.model_json_schema()
 
 
-def _words(schema: Any) -> set[str]:
-    """Return the keys and words that a pipeline file may have by its schema."""
+def _schema_words(schema: Any) -> set[str]:
+    """Return all property names, enum values and constants of a JSON schema."""
     if isinstance(schema, list):
-        return {word for item in schema for word in _words(item)}
+        return {word for item in schema for word in _schema_words(item)}
     if not isinstance(schema, dict):
         return set()
     own = {*schema.get("properties", ()), *schema.get("enum", ()), schema.get("const")}
-    below = [own, *(_words(item) for item in schema.values())]
+    below = [own, *(_schema_words(item) for item in schema.values())]
     return {word for words in below for word in words if isinstance(word, str)}
 
 
-def _line(error: dict[str, Any], given: Given, schema: dict[str, Any]) -> str:
-    place = _walk(error, given, schema)
-    message = _message(error, place, given)
+def _line(error: dict[str, Any], document: SubstitutedDocument, schema: dict[str, Any]) -> str:
+    place = _walk(error, document, schema)
+    message = _message(error, place, document)
     shown = ".".join(part if len(part) <= _SHOWN else part[:_SHOWN] + "..." for part in place.path)
     return f"{shown}: {message}" if shown else message
 
 
-def _message(error: dict[str, Any], place: _Place, given: Given) -> str:
+def _message(error: dict[str, Any], place: _Place, document: SubstitutedDocument) -> str:
     kind, context = error["type"], error.get("ctx", {})
     if kind == "extra_forbidden":
         return _unknown_key(place.path[-1], sorted(place.schema.get("properties", {})))
@@ -77,32 +78,32 @@ def _message(error: dict[str, Any], place: _Place, given: Given) -> str:
         return f"{key} is missing; expected one of {_choices(place.schema)}"
     if kind == "union_tag_invalid":
         tag = context["discriminator"].strip("'")
-        shown = place.shown if isinstance(place.shown, Hidden) else place.shown.get(tag)
-        return f"expected one of {context['expected_tags'].replace(chr(39), '')}, got {_cut(shown)}"
+        shown = place.shown if isinstance(place.shown, Placeholder) else place.shown.get(tag)
+        return f"expected one of {context['expected_tags'].replace(chr(39), '')}, got {_shortened(shown)}"
     if kind == "value_error":
-        return _of_our_own(str(context["error"]), place, given)
+        return _custom_message(str(context["error"]), place, document)
     message = in_own_words(error)
-    return message if kind in ("window_type", "missing") else f"{message}, got {_cut(place.shown)}"
+    return message if kind in ("window_type", "missing") else f"{message}, got {_shortened(place.shown)}"
 
 
-def _of_our_own(message: str, place: _Place, given: Given) -> str:
-    """Return what a check of our own says, without anything that it repeats of what is hidden."""
-    begins = _PREFIX.match(message)
+def _custom_message(message: str, place: _Place, document: SubstitutedDocument) -> str:
+    """Return the message of a custom validator with redacted values removed."""
+    begins = _KEY_PREFIX.match(message)
     value, shown = place.value, place.shown
     for part in re.split(r"[.\[\]]+", begins[0]) if begins else ():
-        value, shown = _below(value, shown, part)
+        value, shown = _child(value, shown, part)
     key, rest = (message[: begins.end()], message[begins.end() :]) if begins else ("", message)
-    return given.hide(key + given.hide_pieces(rest, value, shown))
+    return document.redact(key + document.redact_pieces(rest, value, shown))
 
 
-def _below(value: Any, shown: Any, part: str) -> tuple[Any, Any]:
-    """Return what is under a key, or in the entry of a list that has this name or number; else the whole."""
+def _child(value: Any, shown: Any, part: str) -> tuple[Any, Any]:
+    """Return the value and redacted value of a key, list index or entry name; unchanged if not found."""
     if isinstance(value, dict) and part in value:
-        return value[part], shown if isinstance(shown, Hidden) else shown[part]
+        return value[part], shown if isinstance(shown, Placeholder) else shown[part]
     if isinstance(value, list):
         for number, entry in enumerate(value):
             if part == str(number) or (isinstance(entry, dict) and entry.get("name") == part):
-                return entry, shown if isinstance(shown, Hidden) else shown[number]
+                return entry, shown if isinstance(shown, Placeholder) else shown[number]
     return value, shown
 
 
@@ -112,7 +113,7 @@ def _unknown_key(key: str, allowed: list[str]) -> str:
     return f"unknown key{hint}; allowed here: {', '.join(allowed) or 'none'}"
 
 
-def _cut(shown: Any) -> str:
+def _shortened(shown: Any) -> str:
     text = str(shown).lower() if isinstance(shown, bool) else repr(shown)
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
 
@@ -121,14 +122,14 @@ def _choices(schema: dict[str, Any]) -> str:
     return ", ".join(schema.get("discriminator", {}).get("mapping", {}))
 
 
-def _walk(error: dict[str, Any], given: Given, schema: dict[str, Any]) -> _Place:
-    """Follow an error's location through the document.
+def _walk(error: dict[str, Any], document: SubstitutedDocument, schema: dict[str, Any]) -> _Place:
+    """Follow the location that pydantic reports through the document.
 
     Pydantic names the branches of unions too; those are no keys of the document. For an unknown key the
     schema is that of the mapping it is in.
     """
     path: list[str] = []
-    value, shown, here, in_branch = given.values, given.shown, schema, False
+    value, shown, here, in_branch = document.values, document.shown, schema, False
     unknown, missing = (error["type"] == kind for kind in ("extra_forbidden", "missing"))
     for number, part in enumerate(error["loc"]):
         if not in_branch and _is_tagged(here, schema):
@@ -136,16 +137,16 @@ def _walk(error: dict[str, Any], given: Given, schema: dict[str, Any]) -> _Place
             continue
         here, in_branch = _resolved(here, value, schema), False
         known = here.get("properties", {})
-        name = str(part) if part in known or missing or not isinstance(shown, Hidden) else STARS
+        name = str(part) if part in known or missing or not isinstance(shown, Placeholder) else REDACTED
         if number == len(error["loc"]) - 1 and (unknown or missing):
             return _Place([*path, name], value, shown, here)
         if isinstance(value, dict) and part in value:
             here = known.get(part, here.get("additionalProperties", {}))
-            value, shown = value[part], shown if isinstance(shown, Hidden) else shown[part]
+            value, shown = value[part], shown if isinstance(shown, Placeholder) else shown[part]
             path.append(name)
         elif isinstance(value, list) and isinstance(part, int) and part < len(value):
             here, value = here.get("items", {}), value[part]
-            shown = shown if isinstance(shown, Hidden) else shown[part]
+            shown = shown if isinstance(shown, Placeholder) else shown[part]
             named = shown.get("name") if isinstance(shown, dict) else None
             path.append(named if isinstance(named, str) else str(part))
     return _Place(path, value, shown, _resolved(here, value, schema))

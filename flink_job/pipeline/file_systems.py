@@ -1,4 +1,4 @@
-"""The file systems that Flink can keep state in, by the scheme of a URI."""
+"""The file systems that Flink can write checkpoints to, by URI scheme."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ PLUGINS: dict[str, str] = {
     "wasbs": "flink-azure-fs-hadoop",
     "oss": "flink-oss-fs-hadoop",
 }
-"""By scheme, the plugin that Flink needs for it; empty where it needs none."""
+"""The Flink plugin that each scheme needs; empty where none is needed."""
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*):")
 
 
 def scheme_of(uri: str) -> str:
-    """Return the scheme of a URI, empty where it has none."""
+    """Return the scheme of a URI; empty where it has none."""
     found = _SCHEME.match(uri)
     return found[1] if found else ""
 
 
 def expect_file_system(uri: str) -> str:
-    """Return the URI of a folder in a file system that Flink can use.
+    """Validate the URI of a folder in a file system that Flink supports, and return it.
 
     Raises:
-        ValueError: where it is none; it says what is allowed and, as a URI may have a password, repeats
-            nothing but the scheme.
+        ValueError: the URI is invalid; the message says what is allowed and contains nothing of the URI but
+            its scheme, as the rest may hold a password.
     """
     scheme = scheme_of(uri)
     if scheme not in PLUGINS:

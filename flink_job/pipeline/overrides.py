@@ -1,15 +1,16 @@
-"""Puts what `--set` gives at its place in a document."""
+"""Applies `--set KEY=VALUE` options to a pipeline document."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
-from flink_job.pipeline.outside import FromSet
+from flink_job.pipeline.redaction import FromSet
 from flink_job.pipeline.yaml_text import YamlProblem, read_yaml
 
 _MAX_LEVELS = 20
-_KEY_TWICE = re.compile(r"key .*(?= is there twice)", re.DOTALL)  # its name is a part of the value here
+# A duplicate key is part of the value here, so it is left out of the message.
+_KEY_TWICE = re.compile(r"key .*(?= is there twice)", re.DOTALL)
 _EXAMPLE = "KEY=VALUE such as source.path=events.json"
 
 
@@ -18,10 +19,10 @@ def override(document: dict[str, Any], given: str) -> None:
 
     Args:
         document: the pipeline file as read.
-        given: `a.b=c`; c is YAML. An entry of a list is named by its name or its number.
+        given: `a.b=c`, where c is YAML. A list entry is addressed by its name or its index.
 
     Raises:
-        ValueError: where that cannot be done; the value is not in the message.
+        ValueError: the key or the value is invalid; the message does not contain the value.
     """
     path, sign, text = given.partition("=")
     if not sign or not path:
@@ -46,12 +47,12 @@ def override(document: dict[str, Any], given: str) -> None:
 def _step(place: Any, part: str, origin: str) -> Any:
     if isinstance(place, list):
         number = _index(place, part, origin)
-        place[number] = _own(place[number])
+        place[number] = _copied(place[number])
         inner = place[number]
     else:
         if place.get(part) is None:
             place[part] = {}
-        place[part] = _own(place[part])
+        place[part] = _copied(place[part])
         inner = place[part]
     if isinstance(inner, FromSet):
         inner = inner.value
@@ -60,8 +61,8 @@ def _step(place: Any, part: str, origin: str) -> Any:
     return inner
 
 
-def _own(value: Any) -> Any:
-    """Return a mapping or list that no alias names elsewhere too, so that only this place changes."""
+def _copied(value: Any) -> Any:
+    """Copy a mapping or list, as YAML aliases elsewhere may share it and must not change with it."""
     return value.copy() if isinstance(value, dict | list) else value
 
 

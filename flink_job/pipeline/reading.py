@@ -9,21 +9,21 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from flink_job.pipeline.errors import explain
-from flink_job.pipeline.outside import take_in
 from flink_job.pipeline.overrides import override
+from flink_job.pipeline.redaction import substitute
 from flink_job.pipeline.spec import Pipeline
 from flink_job.pipeline.yaml_text import MAX_LENGTH, YamlProblem, read_yaml
 
 _LINES, _LINE = 20, 600
-"""Problems that are told, and characters of each."""
+"""The most problems that a message lists, and the most characters of each."""
 
 
 class PipelineProblem(ValueError):
     """A pipeline file that cannot be used.
 
     Attributes:
-        problems: one line each: the key, what is wrong with it and what is allowed; where there are many, the
-            last says how many more.
+        problems: one line each: the key, what is wrong with it and what is allowed; beyond the limit of lines
+            the last one is the count of the rest.
     """
 
     def __init__(self, origin: str, problems: Sequence[str]) -> None:
@@ -59,7 +59,7 @@ def load_pipeline(
     try:
         for given in overrides:
             override(document, given)
-        taken = take_in(document, os.environ if environment is None else environment)
+        taken = substitute(document, os.environ if environment is None else environment)
     except ValueError as problem:
         raise PipelineProblem(str(path), [str(problem)]) from None
     try:
@@ -77,7 +77,7 @@ def _text_of(path: Path) -> str:
 
 
 def _in_one_line(problem: str) -> str:
-    """Return a problem without line breaks and terminal escapes, and without the middle of a long one."""
+    """Escape line breaks and control characters in a problem, and cut the middle out of a long one."""
     if len(problem) > _LINE:
         problem = f"{problem[: _LINE * 2 // 3]}...{problem[-_LINE // 3 :]}"
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in problem)

@@ -134,7 +134,7 @@ class Pipeline(Plan):
         return self
 
     def columns_of_fields(self) -> dict[str, str]:
-        """Return the column of each field, where the source is CSV, by the key that asks for it."""
+        """Return the CSV column of each field, by the key of the pipeline file that requires it."""
         return {f"fields.{name}": field.path for name, field in self.event.fields.items()}
 
     def outputs(self) -> tuple[str, ...]:
@@ -191,7 +191,7 @@ class Pipeline(Plan):
                 yield key, getattr(self, key)
 
     def histories(self) -> Iterator[tuple[str, str, Format, dict[str, str]]]:
-        """Yield each history that is read from files: its key, its path and format, and columns by option."""
+        """Yield each history read from files: its key, path, format, and required columns by option."""
         for metric in self.metrics:
             if (history := getattr(metric, "history", None)) is not None:
                 columns = {"field": history.field or metric.of}
@@ -237,7 +237,7 @@ class Pipeline(Plan):
                     )
 
     def _expect_known_columns(self) -> None:
-        """Refuse fields that are none of the columns that are given."""
+        """Refuse fields whose column is not listed in source.format.columns."""
         format = getattr(self.source, "format", None)
         if isinstance(format, CsvFormat) and format.columns is not None:
             problems = absent_columns(self.columns_of_fields(), format.columns, "source.format.columns")

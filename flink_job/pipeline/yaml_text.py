@@ -1,4 +1,4 @@
-"""Reads YAML that may be wrong in any way: what cannot be used is told in one line, with line and column."""
+"""Parses untrusted YAML with size limits; errors are one line with line and column, without values."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from yaml.reader import ReaderError
 
 MAX_LENGTH = 2_000_000
-"""Characters of a text."""
+"""Limit for the characters of a YAML text."""
 MAX_DEPTH = 100
-"""Levels of lists and mappings within each other."""
+"""Limit for the nesting of lists and mappings."""
 MAX_VALUES = 100_000
-"""Values and keys, with each alias counted as what it stands for."""
+"""Limit for the number of values and keys, with aliases expanded."""
 MAX_CHARACTERS = 10 * MAX_LENGTH
-"""Characters of all values and keys, with each alias counted as what it stands for."""
+"""Limit for the characters of all values and keys, with aliases expanded."""
 _MAX_NUMBER_LENGTH = 400
 _TAG = "tag:yaml.org,2002:"
 _KINDS = {
@@ -30,18 +30,17 @@ _QUOTED_NAME = re.compile(r""" (?:['"])(?!<|\\?.['"]).*""", re.DOTALL)
 
 
 class YamlProblem(ValueError):
-    """A text that is no YAML, or more than can be read."""
+    """A text that is invalid YAML or exceeds a limit."""
 
 
 def read_yaml(text: str) -> Any:
-    """Return what a text says: mappings, lists, texts, numbers, truth values, dates, None.
+    """Parse a YAML text into mappings, lists, strings, numbers, booleans, dates and None.
 
-    A value that is named by several aliases is one object. There is no other tag than those of JSON's values
-    and of times, and no key twice in a mapping.
+    Aliases share one object. Tags other than those of JSON values and timestamps are refused, as are
+    duplicate keys.
 
     Raises:
-        YamlProblem: with line and column; what the text says there is not in the message, but for a key that
-            is there twice.
+        YamlProblem: with line and column; the message contains nothing of the text except a duplicate key.
     """
     if len(text) > MAX_LENGTH:
         raise YamlProblem(f"expected at most {MAX_LENGTH:,} characters, got {len(text):,}")
@@ -54,28 +53,28 @@ def read_yaml(text: str) -> Any:
         raise YamlProblem(f"line {line}, column {column}: {told}") from None
     except yaml.MarkedYAMLError as problem:
         mark, told = problem.problem_mark or problem.context_mark, problem.problem or problem.context
-        if not isinstance(problem, _Wrong):
+        if not isinstance(problem, _Refused):
             told = "an anchor of this name was there before" if "anchor" in (problem.context or "") else told
             told = f"{problem.context}, {told}" if told.startswith("but ") else told
             told = _QUOTED_NAME.sub("", told)
         raise YamlProblem(f"line {mark.line + 1}, column {mark.column + 1}: {told}") from None
 
 
-class _Wrong(ConstructorError):
-    """What is refused here, in words of our own."""
+class _Refused(ConstructorError):
+    """Valid YAML that this reader refuses, with a message of its own rather than PyYAML's."""
 
     def __init__(self, problem: str, node: Node) -> None:
         super().__init__(None, None, problem, node.start_mark)
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader with bounds, and without surprises."""
+    """PyYAML's safe loader with limits on depth and size; it refuses duplicate keys and unknown tags."""
 
     depth = 0
     left = MAX_VALUES
 
     def compose_node(self, parent: Node | None, index: Any) -> Node | None:
-        """Read one value, unless it is nested too deep or one too many."""
+        """Compose one node; refuse it beyond the depth or value limit."""
         self.depth, self.left = self.depth + 1, self.left - 1
         if self.left < 0:
             mark = self.peek_event().start_mark
@@ -88,42 +87,42 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def get_single_node(self) -> Node | None:
-        """Read the document, unless it is too much once its aliases stand for what they name."""
+        """Compose the document; refuse it where it exceeds a limit with its aliases expanded."""
         node = super().get_single_node()
         if node is not None:
             _measure(node, {})
         return node
 
     def construct_object(self, node: Node, deep: bool = False) -> Any:
-        """Make a value; what PyYAML cannot make of a scalar is told by its place, whatever it raises."""
+        """Construct a value; any error of a PyYAML constructor is raised with line and column."""
         kind = node.tag.removeprefix(_TAG)
-        if kind in ("merge", "value"):  # a bare << or = that stands for itself
+        if kind in ("merge", "value"):  # a bare << or = used as a plain string
             kind, node.tag = "str", f"{_TAG}str"
         if kind not in _KINDS:
-            raise _Wrong("unknown tag; expected plain text, numbers, lists and mappings", node)
+            raise _Refused("unknown tag; expected plain text, numbers, lists and mappings", node)
         if kind in ("int", "float") and len(str(node.value)) > _MAX_NUMBER_LENGTH:
-            raise _Wrong(f"expected a number of at most {_MAX_NUMBER_LENGTH} digits", node)
+            raise _Refused(f"expected a number of at most {_MAX_NUMBER_LENGTH} digits", node)
         try:
             return super().construct_object(node, deep)
         except yaml.YAMLError:
             raise
-        except Exception:  # ValueError, KeyError, AttributeError: whatever its constructors stumble over
+        except Exception:  # PyYAML's constructors raise ValueError, KeyError, AttributeError and more
             told = f"cannot be read as {_KINDS[kind]}; put it in quotes if it is text"
-            raise _Wrong(told, node) from None
+            raise _Refused(told, node) from None
 
     def mapping(self, node: MappingNode) -> dict[Any, Any]:
-        """Make a mapping: a key that is there twice is an error, not the last one."""
+        """Construct a mapping; a duplicate key is an error, where PyYAML keeps the last one."""
         own: set[Any] = set()
         for key_node, _ in node.value:
             if key_node.tag == f"{_TAG}merge":
                 continue
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, str | int | float | bool | None):
-                raise _Wrong("expected a word as key, got something else", key_node)
+                raise _Refused("expected a word as key, got something else", key_node)
             if key in own:
-                raise _Wrong(f"key {key!r:.60} is there twice", key_node)
+                raise _Refused(f"key {key!r:.60} is there twice", key_node)
             own.add(key)
-        self.flatten_mapping(node)  # what is merged comes first, so that own values take its place
+        self.flatten_mapping(node)  # merged keys come first, so that the mapping's own keys override them
         return {
             self.construct_object(key, deep=True): self.construct_object(value, deep=True)
             for key, value in node.value
@@ -134,11 +133,11 @@ _Loader.add_constructor(f"{_TAG}map", _Loader.mapping)
 
 
 def _measure(node: Node, known: dict[Node, tuple[int, int] | None]) -> tuple[int, int]:
-    """Return how many values and characters a node stands for, aliases as often as they are named."""
+    """Return the number of values and characters of a node, each alias counted every time it is used."""
     if node in known:
         size = known[node]
         if size is None:
-            raise _Wrong("a value that contains itself", node)
+            raise _Refused("a value that contains itself", node)
         return size
     known[node] = None
     if isinstance(node, ScalarNode):
@@ -149,6 +148,6 @@ def _measure(node: Node, known: dict[Node, tuple[int, int] | None]) -> tuple[int
         size = 1 + sum(values for values, _ in sizes), sum(characters for _, characters in sizes)
     for found, most, of in zip(size, (MAX_VALUES, MAX_CHARACTERS), ("values", "characters"), strict=True):
         if found > most:
-            raise _Wrong(f"expected at most {most:,} {of}, aliases written out; got more", node)
+            raise _Refused(f"expected at most {most:,} {of}, aliases written out; got more", node)
     known[node] = size
     return size

@@ -1,6 +1,6 @@
 """Compiles the guard of Flink's REST interface into a jar for the cluster's class path.
 
-`python -m flink_job.rest_guard.jar` does so ahead of time, as for an image, and prints where the jar is.
+`python -m flink_job.rest_guard.jar` compiles it ahead of time, as for a container image, and prints its path.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from flink_job.machine.flink import flink_home
 _FACTORY = "RestGuardFactory"
 _SOURCE = Path(__file__).with_name(f"{_FACTORY}.java")
 _SERVICE = "META-INF/services/org.apache.flink.runtime.io.network.netty.InboundChannelHandlerFactory"
-# Part of the Janino compiler that Flink brings for its SQL: it needs no JDK, only the Java that runs Flink.
+# Part of the Janino compiler that ships with Flink SQL: it needs only a JRE, no JDK.
 _COMPILER = "org.codehaus.commons.compiler.samples.CompilerDemo"
 
 
 def guard_jar(folder: Path = JARS) -> Path:
-    """Return the guard's jar, compiled into a folder where it is not there yet (about two seconds).
+    """Return the path of the guard's jar; compile it first where it is missing (about two seconds).
 
     Args:
-        folder: where jars are kept; it is made if it is not there. The jar of another version stays beside.
+        folder: where jars are kept; created if missing. Jars of other versions are left alone.
 
     Raises:
-        EnvironmentProblem: where Flink or Java are missing, or the source does not compile.
+        EnvironmentProblem: Flink or Java is missing, or the source does not compile.
     """
     libraries = flink_home() / "lib"
     version = hashlib.sha256(_SOURCE.read_bytes())
@@ -46,7 +46,7 @@ def guard_jar(folder: Path = JARS) -> Path:
             for file in classes:
                 archive.write(file, file.name)
             archive.writestr(_SERVICE, _FACTORY)
-        os.replace(packed, jar)  # whole or not there, also where two runs begin at once
+        os.replace(packed, jar)  # atomic, also where two runs start at the same time
     return jar
 
 

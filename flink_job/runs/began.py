@@ -8,12 +8,12 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from flink_job.pipeline.outside import without_secrets
 from flink_job.pipeline.reading import PipelineProblem
+from flink_job.pipeline.redaction import without_secrets
 from flink_job.pipeline.spec import Pipeline
-from flink_job.runs.notes import read_note, write_note
+from flink_job.runs.json_files import read_json, write_json
 
-_WITHOUT_NOTE = (
+_REMEDY = (
     "run it without --from to begin afresh; or remove that file to go on, and see to it yourself that "
     "metrics are what they were when the run began"
 )
@@ -28,7 +28,7 @@ def began_file(pipeline: Pipeline) -> Path:
 
 def write_began(pipeline: Pipeline) -> None:
     """Note what shapes the state of this pipeline, which is begun afresh."""
-    write_note(began_file(pipeline), _noted(pipeline))
+    write_json(began_file(pipeline), _noted(pipeline))
 
 
 def expect_same_shape(pipeline: Pipeline) -> None:
@@ -38,10 +38,10 @@ def expect_same_shape(pipeline: Pipeline) -> None:
     a metric that had one of the first two keeps one: without, it does not know which revisions it sent.
 
     Raises:
-        PipelineProblem: where a metric that was there is another one now; it names the key. Or where what was
-            noted cannot be read.
+        PipelineProblem: where a metric that was there is another one now; it names the key. Or where the file
+            written at the beginning of the run cannot be read.
     """
-    before, now = read_note(began_file(pipeline), dict[str, dict[str, Any]], _WITHOUT_NOTE), _shape(pipeline)
+    before, now = read_json(began_file(pipeline), dict[str, dict[str, Any]], _REMEDY), _shape(pipeline)
     if before is None:
         return
     counting = _counting(pipeline)
@@ -52,11 +52,11 @@ def expect_same_shape(pipeline: Pipeline) -> None:
         if name in counted and not counting.get(name)
     ]
     changed += [
-        f"{name}.{key}: {_other(options.get(key), now[name].get(key))}"
+        f"{name}.{key}: {_describe_change(options.get(key), now[name].get(key))}"
         for name, options in before.items()
         if name in now
         for key in sorted({*options, *now[name]})
-        if not _same(options.get(key), now[name].get(key))
+        if not _is_same(options.get(key), now[name].get(key))
     ]
     if changed:
         raise PipelineProblem(
@@ -64,8 +64,8 @@ def expect_same_shape(pipeline: Pipeline) -> None:
         )
 
 
-def _other(before: Any, now: Any) -> str:
-    """Return what is told of an option that changed, without what variables hold or held."""
+def _describe_change(before: Any, now: Any) -> str:
+    """Describe how an option changed, without values of variables."""
     told = f"was {before!r} when the run began, is {now!r} now"
     hidden = _is_digest(before) or without_secrets(told) != told
     return "is not what it was when the run began" if hidden else told
@@ -74,14 +74,13 @@ def _other(before: Any, now: Any) -> str:
 def _noted(pipeline: Pipeline) -> dict[str, dict[str, Any]]:
     counting = _counting(pipeline)
     return {
-        name: {key: _without_variables(value) for key, value in options.items()}
-        | {_COUNTS: counting.get(name, False)}
+        name: {key: _storable(value) for key, value in options.items()} | {_COUNTS: counting.get(name, False)}
         for name, options in _shape(pipeline).items()
     }
 
 
-def _without_variables(value: Any) -> Any:
-    """Return an option as it is noted: a digest of one that has in it what a variable holds."""
+def _storable(value: Any) -> Any:
+    """Return an option as it is stored: a salted digest where it contains the value of a variable."""
     text = json.dumps(value)
     return value if without_secrets(text) == text else _digest(text, secrets.token_hex(8))
 
@@ -94,7 +93,7 @@ def _is_digest(noted: Any) -> bool:
     return isinstance(noted, dict) and set(noted) == {_SALT, _SHA256}
 
 
-def _same(noted: Any, now: Any) -> bool:
+def _is_same(noted: Any, now: Any) -> bool:
     return noted == (_digest(json.dumps(now), noted[_SALT]) if _is_digest(noted) else now)
 
 

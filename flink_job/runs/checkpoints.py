@@ -69,23 +69,23 @@ def latest(pipeline: Pipeline) -> Path:
 
 
 def latest_of_job(folder: str, job: str) -> str | None:
-    """Return the URI of a job's newest complete checkpoint or savepoint, None where this machine sees none.
+    """Return the URI of a job's newest complete checkpoint or savepoint; None where none is found locally.
 
     Args:
-        folder: the URI of the folder in which jobs have folders for their checkpoints.
+        folder: URI of the checkpoint folder, which has a subfolder for each job.
         job: the job's id.
     """
     if scheme_of(folder) != FILE:
         return None
     local = _local(folder)
-    # A savepoint's name begins with the beginning of the job's id.
+    # Flink names a savepoint after the first six characters of the job's id.
     saved = local.glob(f"{SAVEPOINTS}/savepoint-{job[:_ID_IN_NAME]}-*/{_METADATA}")
     newest = _newest([*local.glob(f"{job}/chk-*/{_METADATA}"), *saved])
     return None if newest is None else newest.as_uri()
 
 
-def may_be_there(uri: str) -> bool:
-    """Return whether a checkpoint is there, or this machine does not see the folder that would have it."""
+def may_exist(uri: str) -> bool:
+    """Return whether a checkpoint exists, or may exist where its folder is not visible from this machine."""
     if scheme_of(uri) != FILE:
         return True
     folder = _local(uri)
@@ -93,7 +93,7 @@ def may_be_there(uri: str) -> bool:
 
 
 def _newest(found: Iterable[Path]) -> Path | None:
-    """Return the folder whose file of metadata was written last: only a complete checkpoint has one."""
+    """Return the folder of the newest `_metadata` file, which only a complete checkpoint has."""
     newest = max(found, key=_written_ns, default=None)
     return None if newest is None else newest.parent
 
@@ -101,7 +101,7 @@ def _newest(found: Iterable[Path]) -> Path | None:
 def _written_ns(path: Path) -> int:
     try:
         return path.stat().st_mtime_ns
-    except FileNotFoundError:  # Flink has deleted it meanwhile, as there are newer ones
+    except FileNotFoundError:  # Flink deleted it in the meantime, as newer ones subsume it
         return -1
 
 

@@ -8,21 +8,21 @@ from contextlib import contextmanager
 from fcntl import LOCK_EX, LOCK_NB, flock
 
 from flink_job.machine.environment import EnvironmentProblem
-from flink_job.machine.private_folder import open_own, private_folder
+from flink_job.machine.private_folder import open_private, private_folder
 from flink_job.pipeline.spec import Pipeline
 
 
 @contextmanager
 def only_run(pipeline: Pipeline) -> Iterator[None]:
-    """Hold the folder of a pipeline's runs; however this process ends, it is free again then.
+    """Lock the folder of a pipeline's runs until this process ends, however it ends.
 
-    What is written meanwhile is for this user alone.
+    Files created while it is held are readable by this user only.
 
     Raises:
-        EnvironmentProblem: where another run holds it, or it is not this user's alone.
+        EnvironmentProblem: another run holds the lock, or the folder is not private to this user.
     """
     folder = pipeline.run_folder()
-    with private_folder(folder), open_own(folder / "running") as file:
+    with private_folder(folder), open_private(folder / "running") as file:
         try:
             flock(file, LOCK_EX | LOCK_NB)
         except BlockingIOError:

@@ -77,7 +77,7 @@ def read_objects(folder: Path) -> Iterator[dict[str, Any]]:
     """Yield the JSON objects of all finished part files of a folder.
 
     Raises:
-        EnvironmentProblem: where a line is none, so that something else than a run wrote it.
+        EnvironmentProblem: a line is not a JSON object, so it was not written by a run.
     """
     for path in parts(folder):
         with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Headers of CSV files, looked at before anything starts: of all files, and against what is asked for."""
+"""Checks the headers of CSV files before the job starts: equal in all files, with the required columns."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from operators.parsing.whole_records import RecordTooLong
 _BOM = b"\xef\xbb\xbf"
 
 
-class Beginning(NamedTuple):
-    """Where the records of a file begin: at which (unpacked) byte, on which line."""
+class FirstRecord(NamedTuple):
+    """Position of the first record of a file, after any header: byte offset (unpacked) and line number."""
 
     start: int
     line: int
 
 
 def open_file(path: str) -> BinaryIO:
-    """Open a file for reading unpacked bytes."""
+    """Open a file for reading, decompressing `.gz`."""
     return gzip.open(path, "rb") if path.endswith(".gz") else open(path, "rb")
 
 
 @contextmanager
-def told_by_name(path: str) -> Iterator[None]:
-    """Tell of a file that cannot be read by its name.
+def source_errors_named(path: str) -> Iterator[None]:
+    """Turn read errors into a `SourceProblem` that names the file.
 
     Raises:
-        SourceProblem: in place of what was raised.
+        SourceProblem: instead of the original error.
     """
     try:
         yield
@@ -42,18 +42,18 @@ def told_by_name(path: str) -> Iterator[None]:
         raise SourceProblem(f"{path}: cannot be read: {problem}") from problem
 
 
-def beginnings(
+def first_records(
     paths: Sequence[str], format: Format, wanted: Mapping[str, str]
-) -> tuple[list[Beginning], tuple[str, ...] | None]:
-    """Find where the records of files begin.
+) -> tuple[list[FirstRecord], tuple[str, ...] | None]:
+    """Find the first record of each file, and check the headers of CSV files.
 
     Args:
         paths: the files.
         format: their format.
-        wanted: columns that CSV files must have, by the key of the pipeline file that asks for them.
+        wanted: columns that CSV files must have, by the key of the pipeline file that requires them.
 
     Returns:
-        The beginning of each file, and the columns of all of them where the format is CSV.
+        The first record of each file, and the columns they share where the format is CSV, else None.
 
     Raises:
         SourceProblem: a file cannot be read, headers differ, or they lack columns.
@@ -62,13 +62,13 @@ def beginnings(
         columns = format.columns if isinstance(format, CsvFormat) else None
         if columns is not None:
             expect_columns(wanted, columns, "columns")
-        return [Beginning(_bom_bytes(path), 1) for path in paths], columns
-    found: list[Beginning] = []
+        return [FirstRecord(_bom_bytes(path), 1) for path in paths], columns
+    found: list[FirstRecord] = []
     first: tuple[str, Header] | None = None
     columns = format.columns
     for path in paths:
         header = _header(path, format)
-        found.append(Beginning(header.size, header.lines + 1))
+        found.append(FirstRecord(header.size, header.lines + 1))
         if not header.names:
             continue
         if first is None:
@@ -86,17 +86,17 @@ def beginnings(
 
 
 def expect_columns(wanted: Mapping[str, str], columns: Sequence[str], where: str) -> None:
-    """Make sure that there are the columns that are asked for.
+    """Check that all required columns exist.
 
     Raises:
-        SourceProblem: with a line for each that is missing.
+        SourceProblem: columns are missing; one line each.
     """
     if problems := absent_columns(wanted, columns, where):
         raise SourceProblem("\n".join(problems))
 
 
 def _header(path: str, format: CsvFormat) -> Header:
-    with told_by_name(path), open_file(path) as file:
+    with source_errors_named(path), open_file(path) as file:
         try:
             return read_header(file, format)
         except ValueError as problem:
@@ -112,5 +112,5 @@ def _difference(names: tuple[str, ...], path: str, expected: Header) -> str:
 
 
 def _bom_bytes(path: str) -> int:
-    with told_by_name(path), open_file(path) as file:
+    with source_errors_named(path), open_file(path) as file:
         return len(_BOM) if file.read(len(_BOM)) == _BOM else 0

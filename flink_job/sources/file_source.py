@@ -47,7 +47,7 @@ class FileSource:
         manifest_path: where the list of chunks is kept.
         go_on: whether to use the list that is there instead of making one.
         progress: called with a file's name, the bytes done and the bytes there are, while files are cut.
-        wanted: columns that CSV files must have, by the key of the pipeline file that asks for them.
+        wanted: columns that CSV files must have, by the key of the pipeline file that requires them.
 
     Raises:
         SourceProblem: where a file is missing, cannot be read or lacks columns, or has changed since the run
@@ -93,7 +93,7 @@ class FileReader:
 
     Args:
         manifest_path: where the list of chunks is kept.
-        format: how records are told apart.
+        format: the format of records, which decides where they end.
     """
 
     def __init__(self, manifest_path: str, format: Format) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from flink_job.machine.private_folder import write_whole
-from flink_job.sources.csv_headers import Beginning, beginnings, open_file, told_by_name
+from flink_job.machine.private_folder import write_atomically
+from flink_job.sources.csv_headers import FirstRecord, first_records, open_file, source_errors_named
 from flink_job.sources.source import SourceProblem
 from operators.parsing import Format
 from operators.parsing.whole_records import whole_records
@@ -44,7 +44,7 @@ class Manifest(msgspec.Struct, frozen=True):
     def write(self, path: Path) -> None:
         """Write it whole, or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, msgspec.json.encode(self))
+        write_atomically(path, msgspec.json.encode(self))
 
     @classmethod
     def read(cls, path: Path) -> Manifest:
@@ -77,20 +77,20 @@ def cut(
 
     Args:
         pattern: a path or glob; `**` goes into folders. Files whose names end in `.gz` are unpacked.
-        format: how records are to be told apart; CSV headers are read and taken out.
+        format: the format of records; CSV headers are read and left out of the chunks.
         chunk_bytes: how many bytes a chunk has at most, unless one record is longer.
         progress: called with a file's name, the bytes done and the bytes there are.
-        wanted: columns that CSV files must have, by the key of the pipeline file that asks for them.
+        wanted: columns that CSV files must have, by the key of the pipeline file that requires them.
 
     Raises:
-        SourceProblem: where there is no such file, one cannot be read, or headers differ or lack columns.
+        SourceProblem: no file matches, one cannot be read, or headers differ or lack columns.
     """
     paths = matching_files(pattern)
     files = []
     for path in paths:
-        with told_by_name(path):
+        with source_errors_named(path):
             files.append(_as_found(path))
-    starts, columns = beginnings(paths, format, wanted or {})
+    starts, columns = first_records(paths, format, wanted or {})
     chunks = []
     for number, path in enumerate(paths):
         for chunk in chunks_of(number, path, starts[number], format, chunk_bytes):
@@ -101,10 +101,10 @@ def cut(
 
 
 def matching_files(pattern: str) -> list[str]:
-    """Return the files of a pattern in the order of their names.
+    """Return the files that match a glob pattern, sorted by name.
 
     Raises:
-        SourceProblem: there is none.
+        SourceProblem: no file matches.
     """
     paths = sorted(path for path in glob(pattern, recursive=True) if os.path.isfile(path))
     if not paths:
@@ -113,15 +113,15 @@ def matching_files(pattern: str) -> list[str]:
 
 
 def chunks_of(
-    number: int, path: str, beginning: Beginning, format: Format, chunk_bytes: int
+    number: int, path: str, beginning: FirstRecord, format: Format, chunk_bytes: int
 ) -> Iterator[Chunk]:
-    """Cut one file, reading no further than to the end of the chunks that are asked for.
+    """Cut one file into chunks lazily: no more is read than the consumed chunks need.
 
     Raises:
-        SourceProblem: it cannot be read.
+        SourceProblem: the file cannot be read.
     """
     start, line = beginning
-    with told_by_name(path), open_file(path) as file:
+    with source_errors_named(path), open_file(path) as file:
         file.seek(start)
         for data, lines in whole_records(file, format, chunk_bytes, line):
             yield Chunk(number, start, len(data), line)

@@ -11,7 +11,7 @@ from flink_job.kafka_clients.problem import OnlyForJava
 from flink_job.kafka_clients.topics import partitions_of_source
 from flink_job.pipeline.spec import Pipeline
 from flink_job.sinks.kafka_spec import KafkaSinkSpec, ResultKafkaSinkSpec
-from flink_job.sources.csv_headers import beginnings
+from flink_job.sources.csv_headers import first_records
 from flink_job.sources.kafka_spec import KafkaSourceSpec
 from flink_job.sources.side_topic_spec import SideTopic
 from flink_job.sources.source import SourceProblem
@@ -37,7 +37,7 @@ def check_beside(pipeline: Pipeline, console: Console) -> None:
         console: where it is told what could not be checked.
 
     Raises:
-        SourceProblem: where there is no file, or one of CSV lacks a column.
+        SourceProblem: a file is missing, or a CSV file lacks a column.
         KafkaProblem: where a topic is missing or cannot be read.
     """
     for entry in pipeline.similar:
@@ -51,7 +51,7 @@ def check_beside(pipeline: Pipeline, console: Console) -> None:
             paths = [str(found) for found in history_paths(path)]
         except HistoryProblem as problem:
             raise SourceProblem(f"{key}.{str(problem).removeprefix('history.')}") from None
-        beginnings(paths, format, {f"{key}.{name}": column for name, column in columns.items()})
+        first_records(paths, format, {f"{key}.{name}": column for name, column in columns.items()})
     for key, topic in pipeline.side_topics():
         try:
             partitions_of_source(with_brokers(topic, pipeline).source())

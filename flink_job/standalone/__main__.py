@@ -12,7 +12,7 @@ from rich.text import Text
 
 from flink_job.machine.environment import EnvironmentProblem
 from flink_job.machine.private_folder import private_folder
-from flink_job.screen import Screen, tell
+from flink_job.screen import Screen, print_error
 from flink_job.standalone.broker import Broker
 from flink_job.standalone.cluster import FlinkCluster
 from flink_job.standalone.daemons import Daemon, Daemons
@@ -64,7 +64,7 @@ def up(folder: Path, port: int, broker_port: int, task_managers: int, slots: int
             status.update("starting Flink")
             cluster.start()
     except EnvironmentProblem as problem:
-        tell(f"{problem.message}\n{problem.remedy}")
+        print_error(f"{problem.message}\n{problem.remedy}")
         sys.exit(_FAILED)
     if before == {daemon.pid for daemon in _noted(folder)}:
         click.echo("They run already.")

@@ -78,7 +78,8 @@ def write_configuration(folder: Path, settings: Mapping[str, Any]) -> None:
     file.touch(mode=0o600)
     file.write_text(text, encoding="utf-8")
     for name in _LOGGING_FILES:
-        shutil.copyfile(LOG4J_PROPERTIES, folder / name)  # not its mode: others may read the original
+        # Without the mode of the original, which others may read.
+        shutil.copyfile(LOG4J_PROPERTIES, folder / name)
 
 
 def read_configuration(folder: Path) -> dict[str, Any]:

@@ -32,11 +32,11 @@ def java_environment() -> dict[str, str]:
 
 
 def link_flink_jars(folder: Path) -> None:
-    """Fill a cluster's `lib`: Flink's jars, PyFlink's, the connector and the guard of the REST interface.
+    """Fill a cluster's `lib` with symlinks: Flink's jars, PyFlink's, the Kafka connector and the REST guard.
 
-    PyFlink's and the connector come with every job too. Were they only there, each job would load them anew,
-    and as what PyFlink starts in a TaskManager outlives its job, none of those 46 MB of classes would ever be
-    given back: the fifth job would not find room for its own.
+    PyFlink's jar and the connector are shipped with every job too. If they were only there, each job would
+    load their 46 MB of classes again, and as what PyFlink starts in a TaskManager outlives the job, they
+    would never be unloaded: the fifth job would have no room for its classes.
 
     Args:
         folder: where; it must not be there.

@@ -26,15 +26,14 @@ _OWN_HEADERS = frozenset({"content-type", "content-length", "transfer-encoding",
 
 
 class _Channel(Section):
-    """What every channel has: which alerts it takes, and what is done where it fails.
+    """Options of every alert channel: which alerts it takes, timeouts, retries and limits.
 
     `severities` and `rules` say which alerts it takes, all by default. `timeout` is how long one delivery
-    may take in all. `ca_file` has the certificates to trust, default: those of the system. What fails is
-    tried again after `back_off`, then twice as long and so on up to `back_off_max`, each time a random
-    part of up to a half less. After `breaker_after` failures in a row nothing is sent for
-    `breaker_pause`, then one message, to see. An alert that waits longer than `give_up`, and the oldest
-    of more than `max_pending`, is a dead letter. `max_firing` is how many alerts that have an end to come
-    are known at a time.
+    may take in all. `ca_file` has the certificates to trust, default: those of the system. A failed delivery
+    is retried after `back_off`, doubled each time up to `back_off_max`, minus a random jitter of up to half.
+    After `breaker_after` failures in a row a circuit breaker sends nothing for `breaker_pause`, then one
+    message as a probe. An alert that waits longer than `give_up`, and the oldest of more than `max_pending`,
+    become dead letters. `max_firing` limits how many alerts may be firing (not yet resolved) at a time.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -96,7 +95,7 @@ class AlertmanagerSpec(_HttpChannel):
 
 
 class EmailSpec(_Channel):
-    """Sends mail through a server; many of them let one wait some seconds before they say a word."""
+    """Options of a channel that sends mail over SMTP; `timeout` allows for servers that greet late."""
 
     type: Literal["email"]
     timeout: DurationMs = Field("30s", ge=_LEAST_MS, le=_MOST_MS, validate_default=True)

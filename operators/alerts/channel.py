@@ -81,4 +81,4 @@ class Channel(Protocol):
     """Sends messages to one receiver, from one thread."""
 
     def send(self, message: Message) -> Outcome:
-        """Send a message and wait for the answer, in all at most as long as the channel's `timeout`."""
+        """Send a message and wait for the answer; both together take at most the channel's `timeout`."""

@@ -1,4 +1,4 @@
-"""The state of one channel, as it is also while Flink has another channel at hand."""
+"""Keyed map state of one alert channel that can also be written while another key is current."""
 
 from __future__ import annotations
 
@@ -8,40 +8,40 @@ from state.delivery_state import WalkedMap
 
 
 class ChannelMap:
-    """A `WalkedMap` over Flink's, which is always that of the key at hand.
+    """A write buffer over Flink's map state, which is always that of the current key.
 
-    What is written while another channel is at hand is kept in memory until `catch_up`.
+    Writes while another channel is the current key are kept in memory until `flush`.
 
     Args:
-        held: Flink's map.
-        is_at_hand: whether the map is that of this channel now.
+        held: Flink's map state.
+        is_current: returns whether this channel is the current key.
     """
 
-    def __init__(self, held: WalkedMap, is_at_hand: Callable[[], bool]) -> None:
-        """Have nothing to catch up with."""
-        self._held, self._is_at_hand = held, is_at_hand
+    def __init__(self, held: WalkedMap, is_current: Callable[[], bool]) -> None:
+        """Start with an empty buffer."""
+        self._held, self._is_current = held, is_current
         self._later: dict[bytes, bytes | None] = {}
 
     def put(self, key: bytes, value: bytes) -> None:
-        """Store a value."""
-        if self._is_at_hand():
+        """Store a value, or buffer the write."""
+        if self._is_current():
             self._held.put(key, value)
         else:
             self._later[key] = value
 
     def remove(self, key: bytes) -> None:
-        """Forget a value."""
-        if self._is_at_hand():
+        """Remove a value, or buffer the removal."""
+        if self._is_current():
             self._held.remove(key)
         else:
             self._later[key] = None
 
     def items(self) -> Iterable[tuple[bytes, bytes]]:
-        """Return all that there is; to be asked where the channel is at hand."""
+        """Return all entries; call it only while this channel is the current key."""
         return self._held.items()
 
-    def catch_up(self) -> None:
-        """Write what was kept; to be called where the channel is at hand."""
+    def flush(self) -> None:
+        """Apply buffered writes to Flink's map; call it only while this channel is the current key."""
         for key, value in self._later.items():
             if value is None:
                 self._held.remove(key)

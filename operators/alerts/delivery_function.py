@@ -31,7 +31,7 @@ DEAD_LETTERS = OutputTag("dead-letters", Types.STRING())
 ADDRESSED = Types.ROW([Types.STRING(), Types.STRING()])
 """An alert on its way to a channel: the channel's name, and the alert."""
 _FINISH_S = 30
-"""How long to go on trying when the input has ended, all channels at the same time."""
+"""Seconds for the last deliveries of all channels together once the input has ended."""
 
 
 class Address(ProcessFunction):
@@ -61,8 +61,8 @@ class Address(ProcessFunction):
 class DeliveryFunction(KeyedProcessFunction):
     """Delivers alerts; keyed by channel. What cannot be delivered comes out, in `DEAD_LETTERS`, as JSON text.
 
-    When the input ends, what is left in all channels is sent for half a minute; what could not be is dead
-    letters.
+    When the input ends, all channels have half a minute together to deliver what is pending; the rest become
+    dead letters.
 
     Args:
         shipped: the section `alerts` with its secrets, as JSON.
@@ -100,7 +100,7 @@ class DeliveryFunction(KeyedProcessFunction):
             state = DeliveryState(self._held)
             yield from _told(removed_channel(channel, self._pipeline, state, self._spec.every, now_ms))
         elif channel in self._finished:
-            self._maps[channel].catch_up()
+            self._maps[channel].flush()
         elif ctx.time_domain() == TimeDomain.EVENT_TIME:
             yield from _told(self._finish())
         else:
@@ -133,22 +133,24 @@ class DeliveryFunction(KeyedProcessFunction):
             self._timers.at_processing_time(max(next_ms // LOOK_AFTER_MS + 1, 1) * LOOK_AFTER_MS)
 
     def _finish(self) -> list[bytes]:
-        """Send what is left in all channels at once, or one that does not answer would hold the others."""
+        """Deliver what is pending in all channels concurrently, so that none delays the others."""
         self._runner()
         left = {name: runner for name, runner in self._runners.items() if name not in self._finished}
         for runner in left.values():
             runner.hurry(_now_ms())
         until_s = time.monotonic() + _FINISH_S
-        dead = _each(left.values(), DeliveryRunner.on_time)
+        dead = _run_each(left.values(), DeliveryRunner.on_time)
         while any(runner.pending for runner in left.values()) and time.monotonic() < until_s:
             time.sleep(LOOK_AFTER_MS / 1000)
-            dead += _each(left.values(), DeliveryRunner.on_time)
+            dead += _run_each(left.values(), DeliveryRunner.on_time)
         self._finished |= left.keys()
-        return dead + _each(left.values(), lambda runner, now_ms: runner.abandon("ended", now_ms))
+        return dead + _run_each(left.values(), lambda runner, now_ms: runner.abandon("ended", now_ms))
 
 
-def _each(runners: Iterable[DeliveryRunner], do: Callable[[DeliveryRunner, int], list[bytes]]) -> list[bytes]:
-    """Have each do something at this time; return the dead letters of all."""
+def _run_each(
+    runners: Iterable[DeliveryRunner], do: Callable[[DeliveryRunner, int], list[bytes]]
+) -> list[bytes]:
+    """Call a function on each runner with the current time; return the dead letters of all."""
     return [letter for runner in runners for letter in do(runner, _now_ms())]
 
 

@@ -23,8 +23,8 @@ from operators.plain_text import in_lines, in_one_line
 
 _PORTS = {"none": 25, "starttls": 587, "tls": 465}
 _NAMED = 3
-_MOST_SAID = 65_536
-"""How many bytes a server may say in one exchange."""
+_MAX_REPLY_BYTES = 65_536
+"""Limit in bytes for all replies of a server in one exchange."""
 _MORE_SEVERE = ("info", "warning", "critical")
 
 
@@ -77,11 +77,11 @@ class Email:
 
 
 class _Server(smtplib.SMTP):
-    """A mail server that is spoken to within an exchange; encrypted from the start where trust is given."""
+    """An SMTP client whose connection belongs to an `Exchange`; TLS from the start where `trust` is given."""
 
     def __init__(self, exchange: Exchange, host: str, port: int, trust: ssl.SSLContext | None) -> None:
         self._exchange, self._trust_at_once = exchange, trust
-        # What this machine is called is asked of DNS too.
+        # Finding this machine's own host name may take a DNS lookup too.
         own_name = exchange.look_up(lambda: smtplib.SMTP().local_hostname)
         super().__init__(host, port, own_name)
 
@@ -94,17 +94,17 @@ class _Server(smtplib.SMTP):
         )
 
     def getreply(self) -> tuple[int, bytes]:
-        """Read a reply, be it of several lines."""
+        """Read a reply of one or more lines, within the size limit."""
         if self.file is None:
-            self.file = _Said(self.sock.makefile("rb"))
+            self.file = _ReplyReader(self.sock.makefile("rb"))
         return super().getreply()
 
 
-class _Said:
-    """The lines that a server says, up to a number of bytes."""
+class _ReplyReader:
+    """Reads reply lines of a server, up to a limit of bytes in all."""
 
     def __init__(self, lines: BinaryIO) -> None:
-        self._lines, self._left = lines, _MOST_SAID
+        self._lines, self._left = lines, _MAX_REPLY_BYTES
 
     def readline(self, most: int) -> bytes:
         line = self._lines.readline(most)

@@ -1,4 +1,4 @@
-"""An exchange with a receiver of alerts that is over by its deadline, whatever the receiver does."""
+"""A network exchange with an alert receiver that ends by a deadline."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ _Answer = TypeVar("_Answer")
 
 
 class Exchange:
-    """One connection to a receiver, from looking up its name to the end of its answer, with one deadline.
+    """One connection to a receiver, with one deadline for DNS lookup, connect, request and answer together.
 
-    Libraries have a time limit for each read, and a receiver that sends a byte now and then holds them for
-    ever. Here the connection is shut down at the deadline; whatever reads or writes it fails at once.
+    The timeouts of libraries apply to each read, so a receiver that sends a byte now and then blocks them for
+    ever. Here the connection is shut down at the deadline, which makes pending reads and writes fail at once.
 
     Args:
-        timeout_ms: how long all of it may take.
+        timeout_ms: time for the whole exchange, in milliseconds.
     """
 
     def __init__(self, timeout_ms: int) -> None:
-        """Let the time begin."""
+        """Start the deadline."""
         self._ends_s = time.monotonic() + timeout_ms / 1000
         self._timer: threading.Timer | None = None
         self._connection: socket.socket | None = None
         self._was_cut = False
 
     def __enter__(self) -> Exchange:
-        """Begin."""
+        """Return this exchange."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End the watch over the connection."""
+        """Cancel the deadline timer and close the connection."""
         if self._timer is not None and self._connection is not None:
             self._timer.cancel()
             self._connection.close()
@@ -49,15 +49,15 @@ class Exchange:
         return self._was_cut or time.monotonic() >= self._ends_s
 
     def look_up(self, call: Callable[[], _Answer]) -> _Answer:
-        """Return what a call returns that has no time limit of its own, such as asking for an address.
+        """Return the result of a call that has no timeout of its own, such as a DNS lookup.
 
-        One that takes too long is left to end by itself, in a thread.
+        It runs in a daemon thread, which is abandoned at the deadline.
 
         Args:
             call: the call.
 
         Raises:
-            TimeoutError: where the deadline passes before it returns.
+            TimeoutError: the deadline passes before it returns.
         """
         answer: Future[_Answer] = Future()
 
@@ -74,14 +74,14 @@ class Exchange:
         return answer.result()
 
     def connect(self, host: str, port: int) -> socket.socket:
-        """Return a connection; of several addresses each is tried in its share of the time that is left.
+        """Open a TCP connection; each of several addresses gets an equal share of the time left.
 
         Args:
             host: name or address.
             port: TCP port.
 
         Raises:
-            OSError: where there is none to be had in time.
+            OSError: no address could be connected to in time.
         """
         found = self.look_up(lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
         failed: OSError = OSError("no address")
@@ -101,7 +101,7 @@ class Exchange:
     def _watch(self, connection: socket.socket) -> None:
         left_s = self._left_s()
         connection.settimeout(left_s)
-        # The same connection under a descriptor of its own: encryption takes the given one over.
+        # A duplicate descriptor of the same socket, since TLS takes over the original one.
         self._connection = connection.dup()
         self._timer = threading.Timer(left_s, self._cut)
         self._timer.daemon = True

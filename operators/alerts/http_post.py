@@ -18,8 +18,8 @@ from operators.alerts.exchange import Exchange
 
 _TRY_AGAIN = frozenset({408, 425, 429})
 _AS_THEY_ARE = "!#$%&'()*+,/:;=?@[]~"
-LONGEST_WAIT_S = 3600
-"""For how long a receiver is left alone at most, whatever it asks for."""
+MAX_WAIT_S = 3600
+"""Upper limit in seconds for a receiver's Retry-After."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
@@ -29,7 +29,7 @@ class HttpPost:
     Args:
         url: the address.
         headers: what every request has.
-        timeout_ms: how long all may take, from looking up the host's name to the last header of the answer.
+        timeout_ms: time for all from DNS lookup to the last response header, in milliseconds.
         ca_file: certificates to trust; None for those of the system.
         clock: for answers that name a time to wait until.
     """
@@ -67,14 +67,14 @@ class HttpPost:
         return Outcome("refused", f"HTTP {status}")
 
     def _exchange(self, exchange: Exchange, body: bytes, headers: dict[str, str]) -> tuple[int, str | None]:
-        """Return the status of the answer and its Retry-After; the body is left unread."""
+        """Return the status and Retry-After header of the response; its body is not read."""
         with closing(self._connected(exchange)) as connection:
-            # One that does not read to the end may have answered all the same.
+            # A receiver that stops reading may still have sent a response.
             with suppress(BrokenPipeError):
                 connection.request("POST", self._target, body, headers)
             answer = connection.getresponse()
             answer.close()
-            if exchange.is_over:  # headers that end with the connection are taken for whole ones
+            if exchange.is_over:  # http.client takes headers cut off by the shutdown for complete
                 raise TimeoutError
             return answer.status, answer.headers.get("Retry-After")
 
@@ -95,15 +95,15 @@ class HttpPost:
         text = retry_after.strip()
         if text.isascii() and text.isdigit():
             digits = text.lstrip("0")
-            return LONGEST_WAIT_S * 1000 if len(digits) > 9 else _bounded_ms(int(digits or "0"))
+            return MAX_WAIT_S * 1000 if len(digits) > 9 else _bounded_ms(int(digits or "0"))
         try:
             until = parsedate_to_datetime(text)
         except (ValueError, OverflowError):
             return None
-        # A date of HTTP is one of GMT; without a zone it is taken for that too.
+        # HTTP dates are GMT; one without a zone is taken as GMT too.
         until = until if until.tzinfo is not None else until.replace(tzinfo=timezone.utc)
         return _bounded_ms((until - _EPOCH).total_seconds() - self._clock())
 
 
 def _bounded_ms(wait_s: float) -> int:
-    return round(min(max(wait_s, 0), LONGEST_WAIT_S) * 1000)
+    return round(min(max(wait_s, 0), MAX_WAIT_S) * 1000)

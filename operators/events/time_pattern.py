@@ -1,4 +1,4 @@
-"""Time patterns: which directives there are, and what `datetime.strptime` makes of one text."""
+"""Time patterns: the supported `strptime` directives, their validation, and parsing of a single text."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from datetime import datetime, timedelta, timezone
 from typing import Final
 
 DIRECTIVES: Final = "%a %A %b %B %c %d %f %G %H %I %j %m %M %p %S %u %U %V %w %W %x %X %y %Y %z %%"
-"""What `datetime.strptime` reads, without %Z."""
+"""The directives of `datetime.strptime`, except %Z."""
 
-BEYOND: Final = "%F %T %R %D %e %h %:z %.f %s"
-"""What is read besides: short forms, an offset, a point and up to nine digits or nothing, epoch seconds."""
+EXTRA_DIRECTIVES: Final = "%F %T %R %D %e %h %:z %.f %s"
+"""Additional directives: shorthands, offset %:z, optional fraction %.f of up to 9 digits, epoch seconds."""
 
 _SHORT_FORMS: Final = {
     "%F": "%Y-%m-%d",
@@ -35,15 +35,15 @@ _MS: Final = timedelta(milliseconds=1)
 
 
 class TimePattern:
-    """A pattern of `datetime.strptime`.
+    """A parsed time pattern, read as `datetime.strptime` does.
 
     Attributes:
-        pieces: directives and the text between them, in order, with short forms spelled out.
+        pieces: directives and the literal text between them, in order, with shorthands expanded.
         directives: the directives among them.
     """
 
     def __init__(self, pattern: str) -> None:
-        """Take the pattern apart."""
+        """Split the pattern into directives and literal text."""
         spelled_out = _DIRECTIVE.sub(lambda found: _SHORT_FORMS.get(found[0], found[0]), pattern)
         self.pieces: list[str] = []
         end = 0
@@ -57,18 +57,19 @@ class TimePattern:
 
     @property
     def names_offset(self) -> bool:
-        """Whether times are complete without a zone."""
+        """Whether the pattern has a UTC offset, so that no time zone option is needed."""
         return "%z" in self.directives
 
     def problem(self) -> str | None:
-        """Say what is wrong with the pattern, None where a date that is written with it can be read."""
-        known = f"{DIRECTIVES} {BEYOND}".split()
+        """What is wrong with the pattern; None where a date formatted with it can be parsed again."""
+        known = f"{DIRECTIVES} {EXTRA_DIRECTIVES}".split()
         times = Counter(self.directives)
         for directive in times:
             if directive == "%Z":
                 return "%Z cannot be read, as names of zones are ambiguous: use %z, or the key zone"
             if directive not in known:
-                return f"{_NOT_BACK}: {directive} is no directive; allowed are {DIRECTIVES} and {BEYOND}"
+                allowed = f"{DIRECTIVES} and {EXTRA_DIRECTIVES}"
+                return f"{_NOT_BACK}: {directive} is no directive; allowed are {allowed}"
             if directive == "%s":
                 return "%s is epoch seconds and stands alone"
             if times[directive] > 1 and directive != "%%":
@@ -84,10 +85,10 @@ class TimePattern:
         return None
 
     def read(self, text: str) -> int | None:
-        """Read one text as `datetime.strptime` does.
+        """Parse one text as `datetime.strptime` does.
 
         Returns:
-            Milliseconds since the epoch, as if in UTC where no offset is named; None for no such time.
+            Milliseconds since the epoch, in UTC where the pattern has no offset; None for an invalid time.
         """
         for form in self._forms:
             if len(self._forms) > 1:
@@ -101,5 +102,5 @@ class TimePattern:
 
 
 def is_directive(piece: str) -> bool:
-    """Return whether a piece of a pattern is a directive rather than text that stands for itself."""
+    """Return whether a piece of a pattern is a directive rather than literal text."""
     return piece.startswith("%")

@@ -12,7 +12,7 @@ import polars as pl
 
 from operators.batch.event_batch import Column
 from operators.first_seen.remembering import History
-from operators.own_words import told_plainly
+from operators.own_words import plain_message
 from operators.parsing import CsvFormat, Format, Parser, make_parser
 from operators.parsing.csv_header import read_header
 from operators.parsing.payloads import Payloads
@@ -63,14 +63,16 @@ def history_frames(
         except HistoryProblem:
             raise
         except (OSError, EOFError, ValueError) as problem:
-            raise HistoryProblem(f"history.path: {path} cannot be read: {told_plainly(problem)}") from problem
+            raise HistoryProblem(
+                f"history.path: {path} cannot be read: {plain_message(problem)}"
+            ) from problem
 
 
 def history_paths(pattern: str) -> list[Path]:
-    """Return the files of a history by name.
+    """Return the files that match a history's path, sorted by name.
 
     Raises:
-        HistoryProblem: there is none.
+        HistoryProblem: no file matches.
     """
     paths = sorted(Path(path) for path in glob(pattern, recursive=True) if Path(path).is_file())
     if not paths:

@@ -186,14 +186,14 @@ def before_values(numbers: Sequence[np.ndarray], names: Set[str]) -> list[dict[s
         table = np.stack([known[row] for row in rows])
         for name in names & _BEFORE.keys():
             with np.errstate(over="ignore", invalid="ignore"):
-                values = _of_any_size(_BEFORE[name], table).tolist()
+                values = _scaled_figure(_BEFORE[name], table).tolist()
             for row, value in zip(rows, values, strict=True):
                 told[row][name] = value if isfinite(value) else None
     return told
 
 
-def _of_any_size(figure: Callable[[np.ndarray], np.ndarray], table: np.ndarray) -> np.ndarray:
-    """Return a figure of each row, also where what it is made from on the way is beyond doubles."""
+def _scaled_figure(figure: Callable[[np.ndarray], np.ndarray], table: np.ndarray) -> np.ndarray:
+    """Return a figure of each row; rows whose intermediate values overflow a double are scaled down first."""
     values = figure(table)
     if np.isfinite(values).all():
         return values
@@ -208,7 +208,7 @@ def _medians(known: np.ndarray) -> np.ndarray:
 
 
 def _fitting(value: object, type_: str) -> object:
-    """Return a value of JSON as one of the column's type: a long may be beyond 64 bits, as totals are."""
+    """Return a JSON value as one of the column's type; a long, such as a total, may exceed 64 bits."""
     if value is None:
         return None
     return float(value) if type_ == "double" else value

@@ -125,15 +125,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> Event:
     """Set once the command has said that it waits for the cluster, which it then does for long."""
-    said, is_away = Event(), SubmittedJob.is_away
+    said, outage_message = Event(), SubmittedJob.outage_message
 
     def noted(*given: Any) -> str:
-        words = is_away(*given)
+        words = outage_message(*given)
         if words:
             said.set()
         return words
 
-    monkeypatch.setattr(SubmittedJob, "is_away", noted)
+    monkeypatch.setattr(SubmittedJob, "outage_message", noted)
     monkeypatch.setattr(submitted_job, "WAIT_S", 1000)
     return said
 
@@ -379,7 +379,7 @@ def test_why_checkpoints_fail_is_read_from_the_log_once_for_failures_of_one_kind
 
     assert first.failed_because.splitlines()[-2:] == LOGGED.splitlines()[3:5]
     assert (second.failed, second.failed_because, flink.log_reads) == (2, first.failed_because, 1)
-    assert progress.told(second) == "no checkpoint yet, 2 failed: a disk is full"
+    assert progress.describe_checkpoints(second) == "no checkpoint yet, 2 failed: a disk is full"
     # What is not in the log is told by its name.
     assert failed(4, 3, 2, message="Checkpoint was declined.").failed_because == "Checkpoint was declined."
 
@@ -404,7 +404,7 @@ def test_why_checkpoints_fail_is_read_from_the_log_once_for_failures_of_one_kind
     ],
 )
 def test_the_line_of_progress_says_how_checkpoints_fare(checkpoints: Checkpoints, said: str) -> None:
-    assert progress.told(checkpoints) == said
+    assert progress.describe_checkpoints(checkpoints) == said
     assert progress.Progress(checkpoints=checkpoints).line().endswith(f"  {said}")
 
 

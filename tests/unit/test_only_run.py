@@ -13,7 +13,7 @@ from waiting import wait_for
 
 from flink_job.cli import main
 from flink_job.machine.environment import EnvironmentProblem
-from flink_job.machine.private_folder import open_own, write_whole
+from flink_job.machine.private_folder import open_private, write_atomically
 from flink_job.pipeline.reading import load_pipeline
 from flink_job.runs.began import write_began
 from flink_job.runs.only_one import only_run
@@ -142,8 +142,8 @@ def test_a_link_that_comes_in_between_is_not_followed_either(folder: Path) -> No
     for name in ("own", ".whole.draft", "whole"):
         (folder / name).symlink_to(target)
     with pytest.raises(OSError, match="Too many levels"):
-        open_own(folder / "own")
-    write_whole(folder / "whole", b"new")
+        open_private(folder / "own")
+    write_atomically(folder / "whole", b"new")
     assert target.read_text() == "precious" and (folder / "whole").read_bytes() == b"new"
     assert not (folder / "whole").is_symlink() and not (folder / ".whole.draft").is_symlink()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flink_job.cluster.reasons import reason_of
+from flink_job.cluster.failure_reasons import reason_of
 
 PYTHON_IN_JAVA = """\
 org.apache.flink.runtime.taskmanager.AsynchronousException: Caught exception while processing timer.

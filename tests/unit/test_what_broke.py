@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from flink_job.cluster.reasons import reason_of
+from flink_job.cluster.failure_reasons import reason_of
 
 SUBMISSION = """\
 Traceback (most recent call last):

@@ -25,7 +25,7 @@ _CONNECTOR_NAME = re.compile(r"flink-(?:sql-)?connector-kafka-(\d[\w.]*(?:-\d[\d
 
 
 def check_file_system(pipeline: Pipeline) -> Finding:
-    """Whether this machine's Flink can write checkpoints where a pipeline wants them.
+    """Whether this machine's Flink has the plugin for the file system of a pipeline's checkpoints.
 
     Args:
         pipeline: The pipeline.

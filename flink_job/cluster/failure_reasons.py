@@ -1,4 +1,4 @@
-"""What a stack trace means: one sentence says what happened, the next what to do."""
+"""Turns a Flink or Python stack trace into one sentence on what happened and one on what to do."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from operators.similar.item_lines import ItemsProblem
 _TRACEBACK = "Traceback (most recent call last):"
 _NAMED_ERROR = re.compile(r"(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*)(?:: (.*))?$")
 _FRAMES = ("at ", "... ")
-_SENT = "org.apache.flink.util.SerializedThrowable: "
-"""What stands before an exception of another process."""
-_TOO_MANY = "Exceeded checkpoint tolerable failure threshold"
-_WRAPPER = "Python process exits with code"
-"""What the JVM of a submission says of its Python, whose own error is what tells."""
-_FROM_JAVA = "Py4JJavaError"
-"""The Python error that only wraps what Java said."""
+_SERIALIZED_PREFIX = "org.apache.flink.util.SerializedThrowable: "
+"""Prefix of an exception that Flink serialized in another process."""
+_TOO_MANY_FAILED = "Exceeded checkpoint tolerable failure threshold"
+_WRAPPER_MESSAGE = "Python process exits with code"
+"""Error of the submission's JVM when its Python process failed; the Python error is the actual cause."""
+_JAVA_ERROR = "Py4JJavaError"
+"""The Python error that only wraps a Java exception."""
 UNREADABLE = (SourceProblem, ItemsProblem, HistoryProblem)
-"""Our own errors of an input that cannot be read; they say for themselves what to do."""
+"""The project's own errors for unreadable input; their messages already say what to do."""
 _TELLING = frozenset(problem.__qualname__ for problem in UNREADABLE)
 _GOES_ON = "the job goes on by itself from its last checkpoint"
 
 
 @dataclass(frozen=True)
 class _Cause:
-    """A kind of failure.
+    """A known kind of failure.
 
     Attributes:
-        pattern: what Flink, Kafka or the system say of it; what it finds by name is in both sentences.
-        happened: what happened.
-        remedy: what to do.
+        pattern: matches the text of Flink, Kafka or the system; its named groups fill both sentences.
+        happened: the sentence on what happened, without its full stop.
+        remedy: the sentence on what to do, without its full stop.
     """
 
     pattern: re.Pattern[str]
     happened: str
     remedy: str
 
-    def told(self, text: str) -> str | None:
-        """Return both sentences where the text says this, else None."""
+    def explain(self, text: str) -> str | None:
+        """Return both sentences if the text matches, else None."""
         found = self.pattern.search(text)
         if found is None:
             return None
@@ -165,7 +165,7 @@ _CAUSES = (
         "See at the web UI which task is behind; more `parallelism` or a longer checkpoints.every help",
     ),
     _cause(
-        rf"{_TOO_MANY}|Asynchronous task checkpoint failed"
+        rf"{_TOO_MANY_FAILED}|Asynchronous task checkpoint failed"
         r"|Checkpoint was declined|IOException occurred|Failure to finalize checkpoint",
         "checkpoints fail: most often their folder is full, or cannot be written to",
         f"See to checkpoints.dir; {_GOES_ON}",
@@ -177,39 +177,40 @@ _CAUSES = (
         "The next one begins when it does",
     ),
 )
-"""What may have happened, the root of it before what follows from it: the first that fits is told."""
+"""Known failures, root causes before their consequences: the first match is reported."""
 
 
-def reason_of(trace: str, of_checkpoints: str = "") -> str:
-    """Return in one line what a stack trace means, and what to do where that is known.
+def reason_of(trace: str, checkpoint_failure: str = "") -> str:
+    """Explain a stack trace in one line: what happened, and what to do.
 
-    Otherwise it is the error of the last Python traceback if there is one, else the innermost Java cause.
+    For an unknown failure it is the error of the last Python traceback if any, else the innermost Java cause.
 
     Args:
         trace: the stack trace.
-        of_checkpoints: why checkpoints fail, which Flink does not say where a job fails of that.
+        checkpoint_failure: the cause of failed checkpoints, which is not in the trace of a job that fails
+            because of them; empty if none.
     """
-    if _TOO_MANY in trace and of_checkpoints:
-        return f"too many checkpoints failed: {reason_of(of_checkpoints)}"
+    if _TOO_MANY_FAILED in trace and checkpoint_failure:
+        return f"too many checkpoints failed: {reason_of(checkpoint_failure)}"
     own, said = _python_error(trace)
     if own:
         return said
     said = said or _java_messages(trace)
-    known = (cause.told(said) for cause in _CAUSES)
-    return next(filter(None, known), None) or _innermost(said)
+    known = (cause.explain(said) for cause in _CAUSES)
+    return next(filter(None, known), None) or _innermost_cause(said)
 
 
 def _python_error(trace: str) -> tuple[bool, str]:
-    """Return the error of the last Python traceback, and whether it is one of ours that says all there is.
+    """Return whether the last Python traceback ends in one of the project's own errors, and its message.
 
-    It is empty where there is none, or it is Java's.
+    The message is empty where there is no traceback, or where its error only wraps a Java exception.
     """
     python = trace.rpartition(_TRACEBACK)[2] if _TRACEBACK in trace else ""
     # The frames of a traceback are indented; the first line that is not is the error.
     for line in python.splitlines()[1:]:
         if named := _NAMED_ERROR.match(line):
             name, said = named[1], named[2] or ""
-            if name == _FROM_JAVA:
+            if name == _JAVA_ERROR:
                 break
             told = said if name in _TELLING else f"{name}: {said}".removesuffix(": ")
             return name in _TELLING, told
@@ -217,13 +218,15 @@ def _python_error(trace: str) -> tuple[bool, str]:
 
 
 def _java_messages(trace: str) -> str:
-    """Return what the Java exceptions of a trace say, without where they were thrown."""
-    java = trace.rpartition(f"{_FROM_JAVA}: ")[2].replace(_SENT, "")
+    """Return the messages of the Java exceptions in a trace, without stack frames."""
+    java = trace.rpartition(f"{_JAVA_ERROR}: ")[2].replace(_SERIALIZED_PREFIX, "")
     lines = (line.strip() for line in java.splitlines())
-    return "\n".join(line for line in lines if line and not line.startswith(_FRAMES) and _WRAPPER not in line)
+    return "\n".join(
+        line for line in lines if line and not line.startswith(_FRAMES) and _WRAPPER_MESSAGE not in line
+    )
 
 
-def _innermost(said: str) -> str:
+def _innermost_cause(said: str) -> str:
     lines = said.splitlines()
     causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
     return (causes or lines or ["no reason given"])[-1 if causes else 0]
