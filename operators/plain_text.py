@@ -1,22 +1,22 @@
-"""Text of events, files and servers made safe for a line on a screen, in a log or in a mail."""
+"""Escapes control and invisible characters in untrusted text for terminals, logs and mail."""
 
 from __future__ import annotations
 
 import unicodedata
 
-# Controls (the old ones of terminals too), formats such as the direction of writing, halves of characters,
-# and what ends a line or a paragraph.
+# Unicode categories: control (C0 and C1), format (such as text direction), surrogate, line and paragraph
+# separator.
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 
 def in_one_line(text: str) -> str:
-    r"""Return a text with all that is not seen written out, such as `\x1b`, `\n` and `\u202e`.
+    r"""Return a text with control and invisible characters escaped, such as `\x1b`, `\n` and `\u202e`.
 
-    So it is one line, steers no terminal, reads in the order in which it is written, and looks otherwise than
-    any other text. Letters of all scripts, symbols and blanks stay as they are.
+    The result is one line, has no terminal escape sequences and no changes of text direction. Letters of all
+    scripts, symbols and blanks are unchanged.
 
     Args:
-        text: of an event, a file or a server.
+        text: untrusted text, of an event, a file or a server.
     """
     if text.isprintable():
         return text
@@ -24,10 +24,10 @@ def in_one_line(text: str) -> str:
 
 
 def in_lines(text: str) -> str:
-    """Return a text of several lines, each as `in_one_line` makes it.
+    """Return a text of several lines, each escaped by `in_one_line`.
 
     Args:
-        text: lines of ours with texts of others in them.
+        text: our own lines with untrusted text in them.
     """
     return "\n".join(map(in_one_line, text.split("\n")))
 

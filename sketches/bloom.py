@@ -1,15 +1,14 @@
-"""Bloom filter: was this value seen before? Never "no" where it was, seldom "yes" where it was not.
+"""Bloom filter: set membership without false negatives, and with a known rate of false positives.
 
-Guarantee: a value that was added is always found. One that was not is found all the same, a *false
-positive*, with a probability that is known at any time: the share of bits that are set, to the power
-`num_hashes`. With `suggest(capacity, rate)` it is `rate` once `capacity` values were added, at 1.44 *
-log2(1 / rate) bits a value: 1,000,000 values at 1 % take 1.2 MB. A filter never refuses a value, so its
-rate goes on rising; who must not have that looks at `false_positive_rate`, or takes
-`sketches.growing_bloom`.
+Guarantee: a value that was added is always found. One that was not is found by mistake, a *false positive*,
+with a probability that is known at any time: the share of bits that are set, to the power `num_hashes`. With
+`suggest(capacity, rate)` it is `rate` once `capacity` values were added, at 1.44 * log2(1 / rate) bits a
+value: 1,000,000 values at 1 % take 1.2 MB. A filter never refuses a value, so its rate keeps rising; where
+that matters, check `false_positive_rate`, or use `sketches.growing_bloom`.
 
 A value has `num_hashes` bits, by double hashing: the i-th is h + i * mix(h) of the first word h of its
-128-bit hash, whose upper half is scaled to the number of bits. One word a value is therefore all that a log
-of additions has to keep.
+128-bit hash, whose upper half is scaled to the number of bits. So a log of additions needs only one word per
+value.
 
 Sources: B. H. Bloom, "Space/time trade-offs in hash coding with allowable errors" (1970); A. Kirsch, M.
 Mitzenmacher, "Less hashing, same performance" (2008); S. J. Swamidass, P. Baldi, "Mathematical correction
@@ -207,7 +206,7 @@ class Bloom:
         self.ones = _count(self._bytes)
 
     def serialize(self) -> bytes:
-        """Write the filter, sparse when that is shorter and it is not too large to be read so.
+        """Write the filter, as sparse positions where that is shorter and the filter small enough.
 
         Returns:
             An image; its format is told at the top of this module.

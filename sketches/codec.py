@@ -18,8 +18,8 @@ Wire format, little-endian, no padding:
     12+4p+n       the end: anything after it is refused
 
 A decoder checks every length, the family, the version, the seed and the number of parameters before
-it allocates anything in proportion to what the bytes say. What it allocates is a few times the length of
-the image, or, where a table is written by its few filled places, `MAX_TABLE_BYTES` at most.
+it allocates anything in proportion to what the bytes say. It allocates at most a few times the length of the
+image, or `MAX_TABLE_BYTES` for a table that is written sparse.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MAX_PARAMETERS = 8
 _HEAD = struct.Struct("<2sBBBBHI")
 _MAX_PAYLOAD = 2**32 - 1
 MAX_TABLE_BYTES = 2**26
-"""The largest table in memory that an image may stand for without having all of it: 64 MiB."""
+"""Limit for the memory of a table decoded from a sparse image: 64 MiB."""
 
 
 class Family(IntEnum):

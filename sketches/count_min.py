@@ -1,4 +1,4 @@
-"""Count-Min: how often did this item occur, weights included, in a fixed table of counters.
+"""Count-Min: estimated total weight of any item, from a fixed table of counters.
 
 Guarantee: with W the total weight, an estimate is never below the true weight of an item, and above
 it by more than `epsilon * W` for at most a share `delta` of the items, where epsilon is
@@ -22,7 +22,8 @@ the total weight (8 bytes), then with flag 1 clear all counters row by row; with
 those that are not 0: first their places (4 bytes each, ascending), then their values. Counters are
 1, 2, 4 or 8 bytes wide, flag bits 2 and 4 being the binary logarithm: the narrowest width that
 holds the largest. All rows of counters sum to the total weight, which a decoder checks. With a total beyond
-63 bits counters are Python's integers; the total and each counter are 16 bytes then, serial version 2.
+63 bits counters are Python integers (arbitrary precision); the total and each counter then take 16 bytes,
+serial version 2.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class CountMin:
 
     @staticmethod
     def suggest(epsilon: float, delta: float) -> tuple[int, int]:
-        """Choose parameters for a wanted error, within the memory that a table may take.
+        """Choose parameters for a wanted error, within the size limit of a table.
 
         Args:
             epsilon: error as a share of the total weight, above 0 and below 1.
@@ -116,7 +117,7 @@ class CountMin:
 
         Args:
             hashes: `(n, 2) uint64` of `sketches.hashing`; an item may come several times.
-            weights: `(n,) int64`, or Python's integers (dtype object), none negative; 1 each when left out.
+            weights: `(n,) int64`, or Python integers (dtype object), none negative; 1 each when left out.
 
         Raises:
             BadArgument: another shape or type, a negative weight, or a total beyond 2**128 - 1. The
@@ -124,7 +125,7 @@ class CountMin:
         """
         check_hashes(hashes)
         added = len(hashes) if weights is None else _checked_sum(weights, len(hashes))
-        self._make_room(added)
+        self._widen_if_needed(added)
         amounts = 1 if weights is None else weights.astype(self._counters.dtype, copy=False)
         for row, places in zip(self._counters, self._places(hashes), strict=True):
             np.add.at(row, places, amounts)
@@ -137,8 +138,8 @@ class CountMin:
             hashes: `(n, 2) uint64` of `sketches.hashing`.
 
         Returns:
-            `(n,) int64`, or Python's integers (dtype object) with a total beyond 63 bits; never below the
-            truth.
+            `(n,) int64`, or Python integers (dtype object) with a total beyond 63 bits; never below the
+            true weight.
 
         Raises:
             BadArgument: another shape or type.
@@ -150,7 +151,7 @@ class CountMin:
         return found
 
     def lower_bound(self, hashes: np.ndarray) -> np.ndarray:
-        """Give what the weights of items are at least, with `confidence`.
+        """Return lower bounds of the weights of items, which hold with `confidence`.
 
         Args:
             hashes: `(n, 2) uint64`.
@@ -165,7 +166,7 @@ class CountMin:
         return np.maximum(self.estimate_many(hashes) - error, 0)
 
     def upper_bound(self, hashes: np.ndarray) -> np.ndarray:
-        """Give what the weights of items are at most, always.
+        """Return upper bounds of the weights of items, which always hold.
 
         Args:
             hashes: `(n, 2) uint64`.
@@ -190,7 +191,7 @@ class CountMin:
         mine, theirs = (self.num_hashes, self.num_buckets), (other.num_hashes, other.num_buckets)
         if mine != theirs:
             raise BadArgument(f"merge: expected num_hashes and num_buckets {mine}, got {theirs}")
-        self._make_room(other.total_weight)
+        self._widen_if_needed(other.total_weight)
         self._counters += other._counters
         self.total_weight += other.total_weight
 
@@ -271,7 +272,7 @@ class CountMin:
         row_sums = sketch._counters.sum(axis=1)
         fits = bool((row_sums == total).all())
         if fits and not wide:
-            # No counter is above the total, so that a row's sum in doubles cannot hide an overflow.
+            # No counter exceeds the total, so a rough row sum in doubles detects an int64 overflow.
             rough = sketch._counters.sum(axis=1, dtype=np.float64)
             fits = bool((np.abs(rough - total) <= 1e-6 * total + 1).all())
         _expect(fits, f"rows that sum to {total}", row_sums.tolist())
@@ -279,7 +280,7 @@ class CountMin:
         return sketch
 
     def _is_wide(self) -> bool:
-        """Return whether counters are Python's integers."""
+        """Return whether counters are Python integers."""
         return self._counters.dtype == object
 
     def _places(self, hashes: np.ndarray) -> list[np.ndarray]:
@@ -295,8 +296,8 @@ class CountMin:
             word += step
         return rows
 
-    def _make_room(self, added: int) -> None:
-        """Count in Python's integers from now on where the total is to be beyond 63 bits."""
+    def _widen_if_needed(self, added: int) -> None:
+        """Switch to counters of Python integers if the new total exceeds 63 bits."""
         total = self.total_weight + added
         if total > MAX_LONG:
             check_total(total)

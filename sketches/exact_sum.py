@@ -47,7 +47,7 @@ class ExactSum:
         return nearest_double(self.scaled << max(self.exponent, 0), 1 << max(-self.exponent, 0))
 
     def fraction(self) -> Fraction:
-        """Return the number itself."""
+        """Return the exact sum."""
         return Fraction(self.scaled << max(self.exponent, 0), 1 << max(-self.exponent, 0))
 
     def serialize(self) -> bytes:
@@ -67,7 +67,7 @@ class ExactSum:
         """Read what `serialize` wrote.
 
         Raises:
-            BadData: fewer than 3 bytes, or an exponent that no sum of doubles or of their squares has.
+            BadData: fewer than 3 bytes, or an exponent out of range for sums of doubles or of their squares.
         """
         if len(data) < 3:
             raise BadData(f"expected an exact sum of 3 bytes or more, got {len(data)}")
@@ -79,14 +79,14 @@ class ExactSum:
 
 
 def nearest_double(numerator: int, denominator: int) -> float:
-    """Return the double nearest to a quotient, of whatever size both are.
+    """Return the double nearest to a quotient of arbitrary-precision integers.
 
     Args:
         numerator: any integer.
         denominator: 1 and up.
 
     Returns:
-        The double; infinite where the quotient is beyond the range of doubles, never -0.0.
+        The double; infinite where the quotient overflows, never -0.0.
     """
     try:
         return numerator / denominator + 0.0

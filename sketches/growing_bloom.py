@@ -41,7 +41,7 @@ _SEED_HASH = seed_hash(SEED)
 _SHARE_OF_NEXT = 0.85
 _MILLION = 1_000_000
 _LEAST_FILL = 0.1
-"""A full filter has more of its bits set, mostly half, so that none but the last one is written sparse."""
+"""Least share of bits set in a full filter (usually half), so that only the last filter is written sparse."""
 _MISSED = struct.Struct("<d")
 _FILTER = struct.Struct("<QQ")
 
@@ -217,7 +217,7 @@ class GrowingBloom:
         return grown
 
     def _begin(self, capacity: int, rate: float, growth: float, first_share: float) -> None:
-        """Check the parameters and keep them; there is no filter yet."""
+        """Validate and store the parameters; start without a filter."""
         if not 1 <= capacity <= MAX_CAPACITY:
             raise BadArgument(f"capacity: expected 1 to {MAX_CAPACITY}, got {capacity!r}")
         ranges = (
@@ -230,7 +230,7 @@ class GrowingBloom:
                 raise BadArgument(f"{name}: expected {least} to {most}, got {value!r}")
         self._parameters = (capacity, *(round(value * _MILLION) for _, value, _, _ in ranges))
         self.capacity = 0
-        """How many values all filters are made for."""
+        """Total capacity of all filters, in values."""
         self._filters: list[Bloom] = []
         self._added: list[int] = []
         self._missed = 0.0
@@ -246,7 +246,7 @@ class GrowingBloom:
         self.capacity += room
 
     def _next(self) -> tuple[int, tuple[int, int]]:
-        """Return how many values the next filter is for, and its num_hashes and num_bits."""
+        """Return the capacity of the next filter, and its num_hashes and num_bits."""
         first, rate, growth, first_share = self._parameters
         if not self._filters:
             capacity, share = first, first_share / _MILLION

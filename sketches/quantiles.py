@@ -16,11 +16,11 @@ cut after 20 bytes, so an image is checked here in full before it gets to it.
     >>> sketch.quantile(0.95)
     (95.0, 95.0, 95.0)
 
-Longs that no double holds are kept as doubles of the same order, see `sketches.long_order`, all values of a
-sketch or none.
+Longs beyond 2**53, which doubles would round, are stored as doubles in the same order, see
+`sketches.ordered_longs`; a sketch stores either all of its values that way or none.
 
-Payload within the preamble of `sketches.codec`, parameter k, version 1, or 2 where the doubles stand for
-longs by their order: the image of DataSketches, KLL of doubles, little-endian. Its first 8 bytes: length of
+Payload within the preamble of `sketches.codec`, parameter k, version 1, or 2 where the doubles are mapped
+longs: the image of DataSketches, KLL of doubles, little-endian. Its first 8 bytes: length of
 the preamble in 4-byte words (2 with up to one value, else 5), version (2 with a single value, else 1), family
 15, flags (1 empty, 2 level zero sorted, 4 single value), k (2 bytes), m (8), 0. A single value follows at
 once. Else: n (8 bytes), lowest k that was merged (2), number of levels (1), 0, start of every level (4 bytes
@@ -39,7 +39,7 @@ from datasketches import kll_doubles_sketch
 
 from sketches.codec import Family, decode, encode
 from sketches.errors import BadArgument, BadData
-from sketches.long_order import as_ordered_doubles, long_of
+from sketches.ordered_longs import as_ordered_doubles, long_of
 
 MIN_K = 8
 MAX_K = 65535
@@ -99,7 +99,7 @@ class Quantiles:
         self._sketch.update(np.ascontiguousarray(values))
 
     def update_longs(self, values: np.ndarray) -> None:
-        """Add longs, none of which is rounded; the sketch is one of longs from then on.
+        """Add longs without rounding; from then on the sketch stores longs.
 
         Args:
             values: `(n,) int64`.
@@ -118,8 +118,8 @@ class Quantiles:
             q: 0 to 1; 0 is the lowest value and 1 the highest, both exact.
 
         Returns:
-            The value, and a lower and an upper bound of it, as integers where the sketch is of longs; None
-            while empty.
+            The value and its lower and upper bound, as integers where the sketch stores longs; None while
+            empty.
 
         Raises:
             BadArgument: q is out of range.
@@ -161,7 +161,7 @@ class Quantiles:
         return encode(Family.QUANTILES, self._sketch.serialize(), version=version, parameters=(self.k,))
 
     def datasketches_image(self) -> bytes:
-        """Write the bare sketch as Apache DataSketches does, for others to read; longs as near doubles."""
+        """Write the sketch as a bare Apache DataSketches image; longs are rounded to doubles."""
         image = self._sketch.serialize()
         return _with_values(image, _as_doubles) if self._of_longs else image
 
@@ -212,7 +212,7 @@ def _expect_column(values: object, type_: type[np.generic]) -> None:
 
 
 def _with_values(image: bytes, change: Callable[[np.ndarray], np.ndarray]) -> bytes:
-    """Return an image with other values in the same order."""
+    """Return an image with its values replaced by a function that keeps their order."""
     flags = image[3]
     if flags & _EMPTY:
         return image
@@ -221,7 +221,7 @@ def _with_values(image: bytes, change: Callable[[np.ndarray], np.ndarray]) -> by
 
 
 def _ordered(values: np.ndarray) -> np.ndarray:
-    """Return doubles as longs are kept; those beyond the longs as the first or the last long."""
+    """Return doubles in the representation of longs; values beyond int64 are clamped."""
     inside = (values >= _LONGS.min) & (values < 2.0**63)
     longs = np.where(values < 0, _LONGS.min, _LONGS.max)
     longs[inside] = values[inside].astype(np.int64)

@@ -25,12 +25,12 @@ Payload within the preamble of `sketches.codec`, parameter lg_max_map_size: the 
 frequent items of strings, little-endian. Its first 8 bytes: preamble of 1 (empty) or 4 words of 8
 bytes, version 1, family 10, lg_max_map_size, binary logarithm of the current size, flags (1 and 4
 empty), 0, 0. Then: number of items (4 bytes), 4 unused, total weight, error offset (8 each), the
-items' weights (8 each), the items, each as its length (4) and UTF-8 bytes. Where all items were found too
-light to be kept there is a total and an offset without any: DataSketches reads that, but takes such a sketch
-for empty itself when it writes or merges it, and so would forget that anything was counted.
+items' weights (8 each), the items, each as its length (4) and UTF-8 bytes. Where all items were purged as too
+light, the image has a total and an offset but no items: DataSketches can read that, but would itself treat
+such a sketch as empty when it writes or merges it, and lose the counts.
 
-A total weight beyond 63 bits, which an image of DataSketches has no room for, is counted by
-`sketches.wide_items` from there on, with the same guarantee. Its payload is that module's, serial version 2.
+A total weight beyond 63 bits, which the format of DataSketches cannot hold, is counted by
+`sketches.wide_items` from then on, with the same guarantee. Its payload is that module's, serial version 2.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ MIN_LG_MAP_SIZE = 3
 MAX_LG_MAP_SIZE = 24
 _WIDE_VERSION = 2
 _LG_SMALL_MAP = 12
-"""A map of this size is made whatever there is in it."""
+"""Map size up to which the decoder may allocate whatever the number of items."""
 _HEAD_BYTES = 8
 _FULL_HEAD_BYTES = 32
 _COUNTS = struct.Struct("<IIQQ")
@@ -88,7 +88,7 @@ class TopK:
 
         Args:
             items: n strings; an item may come several times.
-            weights: `(n,) int64`, or Python's integers (dtype object), none negative; 1 each when left out.
+            weights: `(n,) int64`, or Python integers (dtype object), none negative; 1 each when left out.
 
         Raises:
             BadArgument: an item has no UTF-8 form, weights of another shape or type, a negative one,
@@ -96,7 +96,7 @@ class TopK:
         """
         _utf8(items)
         counts = [1] * len(items) if weights is None else checked_weights(weights, len(items))
-        self._make_room(sum(counts))
+        self._widen_if_needed(sum(counts))
         update = self._sketch.update
         for item, count in zip(items, counts, strict=True):
             update(item, count)
@@ -120,7 +120,7 @@ class TopK:
             raise BadArgument(f"k: expected 0 and up, got {k!r}")
         above, image = 0, self.datasketches_image()
         if image is not None:
-            # Most kept items are far from the top: only those that are not are made Python's.
+            # Most items are far from the top: only candidates are converted to Python objects.
             weights, offset = _weights(image)
             above = int(np.partition(weights, -k)[-k]) + offset - 1 if 0 < k < len(weights) else 0
         return sorted(self._entries(above), key=lambda entry: (-entry[1], order(entry[0])))[:k]
@@ -170,7 +170,7 @@ class TopK:
         mine, theirs = self.lg_max_map_size, other.lg_max_map_size
         if mine != theirs:
             raise BadArgument(f"merge: expected a sketch of lg_max_map_size {mine}, got {theirs}")
-        self._make_room(other.total_weight)
+        self._widen_if_needed(other.total_weight)
         if isinstance(self._sketch, WideItems):
             self._sketch.merge(other._widened())
         elif other._keeps_nothing():
@@ -191,11 +191,11 @@ class TopK:
 
     @classmethod
     def image_of(cls, items: Sequence[str], weights: np.ndarray, lg_max_map_size: int = 12) -> bytes:
-        """Write the sketch of these items, as `update_many` and `serialize` would; up to capacity in bulk.
+        """Write the sketch of these items, as `update_many` and `serialize` would; vectorised up to capacity.
 
         Args:
             items: n different strings.
-            weights: `(n,) int64`, or Python's integers (dtype object), none negative.
+            weights: `(n,) int64`, or Python integers (dtype object), none negative.
             lg_max_map_size: of the sketch.
 
         Returns:
@@ -218,10 +218,10 @@ class TopK:
         return sketch.serialize()
 
     def datasketches_image(self) -> bytes | None:
-        """Write the bare sketch as Apache DataSketches does, frequent items of strings, for others.
+        """Write the sketch in the format of Apache DataSketches, frequent items of strings, without preamble.
 
         Returns:
-            The image; None where the total weight is beyond the 63 bits that it has room for.
+            The image; None where the total weight is beyond the 63 bits of that format.
         """
         if isinstance(self._sketch, WideItems):
             return None
@@ -280,15 +280,15 @@ class TopK:
         _COUNTS.pack_into(image, _HEAD_BYTES, count, 0, *added)
         self._sketch = frequent_strings_sketch.deserialize(bytes(image))
 
-    def _make_room(self, added: int) -> None:
-        """Count in wider numbers from now on where the total is to be beyond 63 bits."""
+    def _widen_if_needed(self, added: int) -> None:
+        """Switch to arbitrary-precision weights if the new total exceeds 63 bits."""
         total = self.total_weight + added
         if total > MAX_LONG:
             check_total(total)
             self._sketch = self._widened()
 
     def _widened(self) -> WideItems:
-        """Return all that was counted in wider numbers."""
+        """Return the sketch converted to arbitrary-precision weights."""
         if isinstance(self._sketch, WideItems):
             return self._sketch
         _, offset = _weights(self.datasketches_image())
@@ -296,7 +296,7 @@ class TopK:
         return WideItems(_capacity(self.lg_max_map_size), self.total_weight, offset, kept)
 
     def _entries(self, above: int) -> list[tuple[str, int, int, int]]:
-        """Return the items that may weigh more: item, estimate, lower and upper bound."""
+        """Return the items that may weigh more than `above`: item, estimate, lower and upper bound."""
         if isinstance(self._sketch, WideItems):
             return self._sketch.get_frequent_items()
         try:
@@ -326,14 +326,14 @@ def _exact_image(items: Sequence[str], weights: np.ndarray, lg_max: int) -> byte
 
 
 def _in_small_map(payload: bytes) -> bytes:
-    """Return an image for the decoder, which makes room for what the image says, not for what is there."""
+    """Lower the map size an image declares to what its items need, as the decoder allocates by it."""
     count = 0 if len(payload) == _HEAD_BYTES else _COUNTS.unpack_from(payload, _HEAD_BYTES)[0]
     lg_size = min(payload[4], max(_lg_map_size(count) + 1, _LG_SMALL_MAP))
     return payload if lg_size == payload[4] else payload[:4] + bytes((lg_size,)) + payload[5:]
 
 
 def _lg_map_size(count: int) -> int:
-    """Return the binary logarithm of the least map that has room for so many items."""
+    """Return the binary logarithm of the smallest map size for a number of items."""
     return next(lg for lg in range(MIN_LG_MAP_SIZE, MAX_LG_MAP_SIZE + 1) if count <= 3 << (lg - 2))
 
 

@@ -1,8 +1,8 @@
-"""Heavy hitters in Python's integers, for totals that 63 bits do not hold: slow, and never too small.
+"""Frequent items (Misra-Gries) with arbitrary-precision weights, for totals beyond 63 bits. Slow.
 
-They are Misra-Gries counters as those of DataSketches are, with the same guarantee: with M =
-2**lg_max_map_size and W the total weight three quarters of M items are kept; where there is one too many, the
-middle weight is taken off all of them and what has nothing left goes, which costs at most 2.7 W / M.
+It has the same guarantee as the sketch of DataSketches. With M = 2**lg_max_map_size and W the total weight,
+three quarters of M items are kept; beyond that the median weight is subtracted from all of them, and items
+without weight left are dropped, for an error of at most 2.7 W / M.
 
 Wire format, little-endian: the number of items (4 bytes), 4 unused, total weight and error offset (16 each),
 the items' weights (16 each), the items, each as its length (4) and UTF-8 bytes.
@@ -25,13 +25,13 @@ _HEAD_BYTES = _COUNT.size + 2 * WIDE_BYTES
 
 
 class WideItems:
-    """Weights of items, the heaviest of them; its methods are those of a sketch of DataSketches.
+    """A frequent-items sketch; its methods are those of the sketch of DataSketches.
 
     Args:
         capacity: how many items are kept.
-        total_weight: of everything that was added.
-        offset: how much more each item may weigh.
-        kept: the weights of items, at most `capacity`, all above 0.
+        total_weight: the total weight of all items added.
+        offset: the error offset: how much more each item may weigh.
+        kept: the weights of the kept items, at most `capacity`, all above 0.
     """
 
     __slots__ = ("_capacity", "_kept", "_offset", "total_weight")
@@ -48,7 +48,7 @@ class WideItems:
             self._shrink()
 
     def merge(self, other: WideItems) -> None:
-        """Add everything that another one has counted."""
+        """Add everything that another sketch has counted."""
         self.total_weight += other.total_weight
         self._offset += other._offset
         for item, weight in other._kept.items():
@@ -65,15 +65,15 @@ class WideItems:
         return self._kept[item] + self._offset if item in self._kept else 0
 
     def get_lower_bound(self, item: str) -> int:
-        """Return what an item weighs at least."""
+        """Return the lower bound of an item's weight."""
         return self._kept.get(item, 0)
 
     def get_upper_bound(self, item: str) -> int:
-        """Return what an item weighs at most, whether it is kept or not."""
+        """Return the upper bound of an item's weight, whether it is kept or not."""
         return self._kept.get(item, 0) + self._offset
 
     def serialize(self) -> bytes:
-        """Write it; the format is told at the top of this module."""
+        """Write the sketch in the wire format at the top of this module."""
         weights = np.array([self.total_weight, self._offset, *self._kept.values()], dtype=object)
         texts = [item.encode() for item in self._kept]
         items = b"".join(_LENGTH.pack(len(text)) + text for text in texts)
@@ -84,7 +84,7 @@ class WideItems:
         """Read what `serialize` wrote.
 
         Raises:
-            BadData: the bytes are cut short, too long, or at odds with themselves.
+            BadData: the bytes are truncated, too long, or inconsistent.
         """
         _expect(len(data) >= _HEAD_BYTES, f"at least {_HEAD_BYTES} bytes of payload", len(data))
         count, unused = _COUNT.unpack_from(data)
@@ -101,7 +101,7 @@ class WideItems:
         return cls(capacity, total, offset, dict(zip(items, weights, strict=True)))
 
     def _shrink(self) -> None:
-        """Where there are too many items, take the middle weight off all and keep those of more."""
+        """Beyond the capacity, subtract the median weight from all items and drop those left without any."""
         if len(self._kept) > self._capacity:
             light = sorted(self._kept.values(), reverse=True)[self._capacity // 2]
             self._kept = {item: weight - light for item, weight in self._kept.items() if weight > light}

@@ -1,6 +1,6 @@
-"""Arrays of Python's integers for weights whose total 63 bits do not hold: slow, and exact.
+"""Arrays of arbitrary-precision integers for weights whose total exceeds 63 bits. Slow, but exact.
 
-As bytes each number is 16, unsigned, little-endian.
+Each number is written as 16 bytes, unsigned, little-endian.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ import numpy as np
 from sketches.errors import BadArgument
 
 MAX_LONG = 2**63 - 1
-"""The greatest number of 63 bits: what an int64 holds."""
+"""The largest int64."""
 MAX_WIDE = 2**128 - 1
-"""The greatest number of 128 bits: the total of 2**65 weights of 63 bits."""
+"""The largest total weight, 128 bits."""
 WIDE_BYTES = 16
 _HALF = 64
 _LOW_HALF = 2**64 - 1
 
 
 def checked_weights(weights: np.ndarray, count: int) -> list[int]:
-    """Return weights as a list.
+    """Validate weights and return them as a list.
 
     Args:
-        weights: `(count,)` int64, or Python's integers (dtype object); none negative.
-        count: how many there have to be.
+        weights: `(count,)` int64, or Python integers (dtype object); none negative.
+        count: the expected number of weights.
 
     Raises:
         BadArgument: another shape or type, or a negative one.
@@ -39,7 +39,7 @@ def checked_weights(weights: np.ndarray, count: int) -> list[int]:
 
 
 def check_total(total: int) -> None:
-    """Refuse a total weight that images have no room for.
+    """Refuse a total weight that the wire format cannot hold.
 
     Raises:
         BadArgument: it is beyond 128 bits.
@@ -56,6 +56,6 @@ def wide_bytes(numbers: np.ndarray) -> bytes:
 
 
 def read_wide(data: bytes | memoryview) -> np.ndarray:
-    """Read what `wide_bytes` wrote, a multiple of 16 bytes."""
+    """Read what `wide_bytes` wrote; the length must be a multiple of 16."""
     halves = np.frombuffer(data, "<u8").reshape(-1, 2).astype(object)
     return halves[:, 0] + (halves[:, 1] << _HALF)

@@ -131,10 +131,10 @@ def read_happened(data: bytes) -> list[Happened]:
 
 
 def first_happened_ms(data: bytes) -> int:
-    """Return the time of the first of what `write_happened` wrote, in milliseconds.
+    """Read only the time of the first entry that `write_happened` wrote, in milliseconds.
 
     Raises:
-        BadData: where there are too few bytes for that.
+        BadData: there are too few bytes.
     """
     if len(data) < len(_VERSION) + _HAPPENED.size:
         raise BadData(f"expected events by time, got {len(data)} bytes")

@@ -155,10 +155,10 @@ def read_history(data: bytes) -> History:
 
 
 def times_of(data: bytes) -> tuple[int, int]:
-    """Return the time of the newest event of a history, and when the first of what it waits for is due.
+    """Read only the time of a history's newest event and its earliest deadline.
 
     Raises:
-        BadData: where there are too few bytes for that.
+        BadData: there are too few bytes.
     """
     if len(data) < _HEADER.size:
         raise BadData(f"expected a history of {_HEADER.size} bytes or more, got {len(data)}")

@@ -1,7 +1,7 @@
-"""Reading MessagePack that may be harmed: it is what was written, or `BadData`.
+"""Validated decoding of MessagePack state: corrupt bytes raise `BadData`.
 
-The decoder makes things as it reads them, not as many as a length says, so that what it allocates is a few
-times what is there.
+The decoder allocates values as it reads them, not by a declared length, so that memory is limited to a few
+times the size of the input.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ Read = TypeVar("Read")
 
 
 def reader(type_: type[Read], what: str, version: bytes = b"") -> Callable[[bytes], Read]:
-    """Return what reads a form.
+    """Return a decoder of one type.
 
     Args:
-        type_: what the MessagePack has in it.
-        what: names it for people, such as "a rule".
-        version: the byte before the MessagePack; empty where there is none.
+        type_: the type of the decoded value.
+        what: its name in error messages, such as "a rule".
+        version: the version byte before the MessagePack; empty where there is none.
 
     Returns:
-        A function of the bytes; it raises `BadData` where they are of another version, cut short, too long or
-        something else.
+        A function that decodes bytes; it raises `BadData` where they have another version, are truncated, too
+        long or of another type.
     """
     decode, start = msgspec.msgpack.Decoder(type_).decode, len(version)
 

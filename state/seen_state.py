@@ -154,14 +154,14 @@ class SeenState:
 
 
 def read_hashes(data: bytes, shape: tuple[int, ...]) -> np.ndarray:
-    """Read hashes that came later than what was written as a whole.
+    """Read the log of hashes that were added after the last full write.
 
     Args:
-        data: 8 bytes each, 16 where exact.
+        data: 8 bytes per hash, 16 where exact.
         shape: `(-1,)` or `(-1, 2)`.
 
     Raises:
-        BadData: where these are no whole hashes.
+        BadData: the length is not a multiple of a hash.
     """
     size = 8 * len(shape)
     if len(data) % size:

@@ -92,10 +92,10 @@ class TimeIndex:
         return self._rows[:, 0].tolist()
 
     def find(self, time_ms: int) -> Stored | None:
-        """Return what is stored of this time, None where nothing is.
+        """Return the entry stored for this time; None where there is none.
 
         Raises:
-            BadData: where that cannot be.
+            BadData: the stored bytes are corrupt.
         """
         at = self._place(time_ms)
         if not self._is_at(at, time_ms):

@@ -81,9 +81,9 @@ class Running:
         return np.append(before, 0)[codes] + _ranks(codes) + 1
 
     def _add_up(self, actions: list[str], codes: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Add values up; return the total of each event's action by then.
+        """Add values to the totals; return for each event the running total of its action.
 
-        It is NaN where it is not kept, infinite where it is beyond the range of doubles.
+        It is NaN for actions without a total, infinite where it overflows a double.
         """
         there = codes >= 0
         added = exact_sums(values[there], codes[there], len(actions))
@@ -129,11 +129,11 @@ def _ranks(codes: np.ndarray) -> np.ndarray:
 
 
 def _running_sums(before: ExactSum, values: np.ndarray) -> np.ndarray:
-    """Return the sum up to each value, what was before them included, `(n,)` float64."""
+    """Return the running sum at each value, starting from `before`, `(n,)` float64."""
     with np.errstate(over="ignore", invalid="ignore"):
         sums = float(before) + np.cumsum(values)
     if np.isfinite(sums).all():
         return sums
-    # A double on the way is too large: what comes after it may fit again.
+    # An intermediate sum overflows a double; later ones may be in range again.
     each = exact_sums(values, np.arange(len(values)), len(values))
     return np.array([float(total) for total in accumulate(each, initial=before)][1:])

@@ -34,7 +34,7 @@ NUMERIC_UNITS: Final = ("s", "ms", "us")
 """Units of a number; ``iso8601`` and strptime patterns (they hold a ``%``) read texts."""
 
 EPOCH_SECONDS: Final = "%s"
-"""The pattern that means the unit ``s``, written as text."""
+"""The pattern for epoch seconds as text, equivalent to the unit ``s``."""
 
 MIN_TIME_MS: Final = -62_135_596_800_000
 """0001-01-01T00:00:00Z."""

@@ -1,7 +1,8 @@
-"""Columns of texts read with a time pattern, all those of one layout at once.
+"""Vectorised parsing of text columns with a time pattern.
 
-A layout says how many characters each piece of the pattern takes. Texts of a layout that leaves no choice are
-read with numpy; `datetime.strptime` reads the rest one by one, and so decides what is no time.
+A layout is the width in characters of each piece of the pattern. Texts with an unambiguous layout are parsed
+with numpy, all of one layout at once; `datetime.strptime` is the fallback for the rest, one by one, and thus
+decides what is invalid.
 """
 
 from __future__ import annotations
@@ -52,11 +53,11 @@ _NUMBERS: Final = {
     "%S": ((2, 1), 0, 59),
     "%w": ((1,), 0, 6),
 }
-"""How wide a number may be, the widest first, and between which values."""
+"""Possible widths of a number, widest first, and its least and greatest value."""
 _PM: Final = 2
 _MONTH_PIECES: Final = ("%m", "%b", "%B")
 _SAME: Final = ({"%Y", "%y"}, {*_MONTH_PIECES})
-"""Directives of which one at most is read here: of several, strptime takes the last."""
+"""Groups of which a pattern may have one directive here; of several, strptime uses the last."""
 _FRACTION_WIDTHS: Final = (6, 3, 5, 4, 2, 1)
 _OPTIONAL_FRACTION_WIDTHS: Final = (0, 4, 7, 10, 2, 3, 5, 6, 8, 9)
 _OFFSET_WIDTHS: Final = (5, 6, 1)
@@ -66,14 +67,14 @@ _SPACE, _LOWER = 32, 32
 
 
 def read_with_pattern(column: pl.Series, pattern: str) -> pl.Series:
-    """Read texts as `datetime.strptime` does.
+    """Parse a text column as `datetime.strptime` does.
 
     Args:
         column: String.
-        pattern: one in which `TimePattern.problem` finds none.
+        pattern: a valid pattern, for which `TimePattern.problem` is None.
 
     Returns:
-        Int64 milliseconds since the epoch, as if in UTC where no offset is named; null for no such time.
+        Int64 milliseconds since the epoch, in UTC where the pattern has no offset; null for invalid times.
     """
     reader = _reader(pattern)
     texts = column.to_arrow().cast("large_string")
@@ -90,7 +91,7 @@ def read_with_pattern(column: pl.Series, pattern: str) -> pl.Series:
                 by_text = data[offsets[0] : offsets[n]].reshape(n, length)
             else:
                 by_text = data[offsets[rows, None] + np.arange(length)]
-            # One row a character, so that every step runs over contiguous memory.
+            # Transposed to one row per character position, so that each step runs over contiguous memory.
             read[rows], times[rows] = reader.read(np.ascontiguousarray(by_text.T))
     result = pl.Series(times)
     if read.all():
@@ -111,11 +112,11 @@ def _reader(pattern: str) -> _LayoutReader:
 
 
 class _LayoutReader:
-    """Reads texts whose layout leaves no choice.
+    """Parses texts with an unambiguous layout.
 
     Attributes:
         pattern: the pattern.
-        layouts: by length in bytes, how wide each piece may be, the likeliest first.
+        layouts: by text length in bytes, the possible layouts, likeliest first.
     """
 
     def __init__(self, pattern: TimePattern) -> None:
@@ -128,9 +129,9 @@ class _LayoutReader:
                 self.layouts[sum(layout)].append(layout)
 
     def _widths(self, place: int) -> tuple[int, ...]:
-        """Return how wide a piece may be; none where only strptime can say how far it goes.
+        """Return the possible widths of a piece; none where only strptime can tell.
 
-        Where digits stand beside digits, each number must be as wide as it can be: then there is one reading.
+        Numbers next to each other must have their full width, as the text would be ambiguous otherwise.
         """
         piece = self._pieces[place]
         if not is_directive(piece):
@@ -155,7 +156,7 @@ class _LayoutReader:
         return widths if alone else widths[:1]
 
     def read(self, characters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Read texts, `(length, n) uint8`: which could be read, and their milliseconds."""
+        """Parse texts, `(length, n) uint8`; return which were parsed, and their milliseconds, `(n,)` both."""
         length, n = characters.shape
         read, times = np.zeros(n, bool), np.zeros(n, np.int64)
         left = np.arange(n)
@@ -175,7 +176,7 @@ class _LayoutReader:
         return read, times
 
     def _has_text_between(self, characters: np.ndarray, widths: tuple[int, ...]) -> np.ndarray:
-        """Return which texts have the pattern's text where a layout says."""
+        """Return which texts have the pattern's literal text at the positions of a layout."""
         fits = np.ones(characters.shape[1], bool)
         for piece, part in _parts(self._pieces, characters, widths):
             if piece == "%%" or not is_directive(piece):
@@ -184,7 +185,7 @@ class _LayoutReader:
         return fits
 
     def _read_alike(self, characters: np.ndarray, widths: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-        """Read texts that have the text between: which have the layout, and their milliseconds."""
+        """Parse texts whose literal text matches; return which have the layout, and their milliseconds."""
         n = characters.shape[1]
         fits, add_ms = np.ones(n, bool), np.zeros(n, np.int64)
         values: dict[str, np.ndarray] = {}
@@ -217,7 +218,7 @@ class _LayoutReader:
 def _parts(
     pieces: list[str], characters: np.ndarray, widths: tuple[int, ...]
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield each piece of a pattern with the characters that it takes."""
+    """Yield each piece of a pattern with its rows of characters."""
     start = 0
     for piece, width in zip(pieces, widths, strict=True):
         yield piece, characters[start : start + width]
@@ -232,7 +233,7 @@ def _digits(piece: str, part: np.ndarray) -> np.ndarray:
 
 
 def _name(part: np.ndarray, names: list[str]) -> np.ndarray:
-    """Return the number of the name that each text is, from 1 on; 0 for none."""
+    """Return the 1-based index of the name that each text is; 0 for none."""
     lower = part | _LOWER
     found = np.zeros(part.shape[1], np.uint8)
     for place, name in enumerate(names, 1):
@@ -245,9 +246,9 @@ def _name(part: np.ndarray, names: list[str]) -> np.ndarray:
 
 
 def _date(values: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Return which dates there are, and their days since 1970; the day of the year decides where it is known.
+    """Return which dates are valid, and their days since 1970; a day of the year has precedence.
 
-    As strptime has it, day 366 of a year of 365 days is the first of the next.
+    As in strptime, day 366 of a year with 365 days is the first day of the next year.
     """
     year = values.get("%Y")
     if year is None:

@@ -1,4 +1,4 @@
-"""Arithmetic on columns of digits: numbers, dates and offsets of many texts of one layout at once."""
+"""Vectorised parsing of numbers, dates and UTC offsets from arrays of digit characters."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ DAY_MS: Final = 86_400_000
 
 
 def digits_of(characters: np.ndarray) -> np.ndarray:
-    """Return the digits that ASCII characters are, uint8; anything else is above 9."""
+    """Return the digit values of ASCII characters, uint8; other characters give values above 9."""
     return characters - np.uint8(ord("0"))
 
 
 def number(digits: np.ndarray) -> np.ndarray:
-    """Return the numbers that at most four digits make, `(width, n)`, the most significant first.
+    """Return the numbers made of up to four digits, `(width, n)`, most significant first.
 
-    Where there is something else than a digit, the number means nothing.
+    A number is undefined where it contains a character that is not a digit.
     """
     value = digits[0] if len(digits) <= 2 else digits[0].astype(np.uint16)
     for digit in digits[1:]:
@@ -26,7 +26,7 @@ def number(digits: np.ndarray) -> np.ndarray:
 
 
 def are_digits(digits: np.ndarray) -> np.ndarray:
-    """Return which texts have nothing but digits."""
+    """Return which texts consist of digits only."""
     fits = digits[0] <= 9
     for digit in digits[1:]:
         fits &= digit <= 9
@@ -34,7 +34,7 @@ def are_digits(digits: np.ndarray) -> np.ndarray:
 
 
 def dates(year: np.ndarray, month: np.ndarray, day: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return which dates there are between the years 1 and 9999, and their days since 1970-01-01.
+    """Return which dates are valid, in years 1 to 9999, and their days since 1970-01-01.
 
     Args:
         year: unsigned, below 65536.
@@ -51,7 +51,7 @@ def dates(year: np.ndarray, month: np.ndarray, day: np.ndarray) -> tuple[np.ndar
 
 
 def year_starts(year: np.ndarray) -> np.ndarray:
-    """Return the days since 1970-01-01 of the first days of years up to 9999."""
+    """Return the days since 1970-01-01 of January 1 of years up to 9999."""
     return _MONTH_STARTS[year.astype(np.int32) * 12]
 
 
@@ -61,13 +61,13 @@ def second_of_day(hour: np.ndarray, minute: np.ndarray, second: np.ndarray) -> n
 
 
 def fraction_ms(digits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return which texts have nothing but digits after the point, and their milliseconds, rounded down."""
+    """Return which fractions of a second consist of digits only, and their milliseconds, rounded down."""
     kept = digits[:3]
     return are_digits(digits), number(kept).astype(np.int64) * 10 ** (3 - len(kept))
 
 
 def offset(characters: np.ndarray, digits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return which texts have an offset of this length, and its milliseconds east of UTC."""
+    """Return which texts are a valid UTC offset of this length, and its milliseconds east of UTC."""
     length, n = characters.shape
     if length == 0:
         return np.ones(n, bool), np.zeros(n, np.int64)

@@ -119,7 +119,7 @@ def _remainder(operands: Sequence[pl.Series]) -> pl.Series:
         return _null_unless_finite(pl.Series(remainder))
     floored = dividend % divisor
     same_sign = (floored == 0) | ((floored < 0) == (dividend < 0))
-    # Totals of results may have 128 bits.
+    # Totals in results may be Int128.
     return floored.zip_with(same_sign, floored - divisor).cast(pl.Int64, strict=False)
 
 

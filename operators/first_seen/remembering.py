@@ -14,7 +14,7 @@ from sketches.bloom import MAX_BITS, Bloom
 from sketches.growing_bloom import MAX_CAPACITY
 
 PERIODS = 4
-"""In how many periods a value is remembered beside the one in which it came last."""
+"""Number of periods for which a value is remembered after the one in which it was last seen."""
 _GUESSED_CAPACITY = 100_000
 _FIRST_SHARE, _FIRST_SHARE_SIZED = 0.1, 0.95
 _SAMPLE = 1_000_000
@@ -22,7 +22,7 @@ _MIB_BITS = 2**23
 
 
 class FirstFilter(NamedTuple):
-    """Options of a `GrowingBloom`: for how many values, at which rate of all, and the first one's share."""
+    """Options of a `GrowingBloom`: first capacity, total false positive rate, first filter's share of it."""
 
     capacity: int
     rate: float
@@ -68,7 +68,7 @@ class Remembering(Section):
     @model_validator(mode="after")
     def _filters_fit(self) -> Remembering:
         first = self.first_filter()
-        # In proportion to the filter of so many values, since that of all may be too large to be told.
+        # Scaled up from a sample size, since `suggest` refuses the full size where it is too large.
         bits = first.capacity / _SAMPLE * Bloom.suggest(_SAMPLE, first.rate * first.first_share)[1]
         if not self.exact and bits > MAX_BITS:
             means, allowed = (round(size / _MIB_BITS) for size in (bits, MAX_BITS))
@@ -85,10 +85,10 @@ class Remembering(Section):
         return self.capacity or _GUESSED_CAPACITY
 
     def first_filter(self) -> FirstFilter:
-        """Return what the first filter of each shard is made for, where values are not exact."""
+        """Return the options of each shard's growing Bloom filter, used unless `exact`."""
         mean = self.expected() / self.value_shards
         return FirstFilter(
-            # Shards do not get equally many values: three standard deviations more, and few have to grow.
+            # Three standard deviations above the mean shard size, so that few shards have to grow.
             capacity=min(MAX_CAPACITY, int(mean + 3 * mean**0.5) + 1),
             rate=self.rate if self.remember is None else self.rate / (PERIODS + 1),
             first_share=_FIRST_SHARE if self.capacity is None else _FIRST_SHARE_SIZED,

@@ -30,15 +30,15 @@ _encode = msgspec.json.encode
 def branched(
     envelope: Envelope, reasons: Mapping[str, int], rejected_lines: int
 ) -> Iterator[tuple[str, str, bytes]]:
-    """Yield what is in an envelope: the branch, the shard, and the record.
+    """Split an envelope into its records: yield the branch, the shard and the record of each.
 
     Args:
-        envelope: what ingest made of a batch.
+        envelope: the output of ingest for a batch.
         reasons: how many events were rejected for each reason.
-        rejected_lines: how many lines they took; one each but for records over several lines.
+        rejected_lines: number of lines of the rejects; more than rejects where records span lines.
 
     Yields:
-        First, for `TOTALS`, these numbers and how many events there were, a JSON object; for `REJECTS` each
+        First, for `TOTALS`, these numbers and the number of events as a JSON object; for `REJECTS` each
         reject as JSON; then the records.
     """
     totals = {"events": envelope.events, "rejects": reasons, "rejected_lines": rejected_lines}

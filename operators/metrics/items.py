@@ -39,8 +39,8 @@ def weighted_items(
 
     Returns:
         The item column, then for each pair: the group `(p,)`, the item's number in `column.distinct` `(p,)`
-        and the total weight `(p,)`, int64, or Python's integers (dtype object) where the total of the batch
-        may be beyond. Pairs come group by group.
+        and the total weight `(p,)`, int64, or Python integers (dtype object) where the total of the batch may
+        overflow int64. Pairs come group by group.
     """
     column = batch.column(of)
     ids, which = groups.of(column)
@@ -58,7 +58,7 @@ def weighted_items(
 
 
 def _totals(weights: np.ndarray, where: np.ndarray, count: int) -> np.ndarray:
-    """Add up the weights of each of `count` pairs; `where` tells which pair each weight is of."""
+    """Return the total weight of each of `count` pairs; `where` is the pair of each weight."""
     if weights.max(initial=0) <= MAX_LONG // max(len(weights), 1):
         return _added(weights, where, count)
     low, high = (_added(half, where, count).astype(object) for half in (weights & _LOW_HALF, weights >> 32))

@@ -15,7 +15,7 @@ from operators.metrics.kind import Aggregator, AnswerColumns, Fields, Kind, spli
 from sketches.quantiles import Quantiles
 
 _DOUBLES_HOLD = 2**53
-"""Up to this size, either way, every long is a double."""
+"""Largest magnitude up to which every long is exactly representable as a double."""
 Rank = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -38,7 +38,7 @@ class QuantilesOptions(Kind):
 
 
 class QuantilesAggregator(Aggregator):
-    """A partial is a KLL sketch of doubles, or of longs where one came that may be no double."""
+    """A partial is a KLL sketch of doubles, or of longs once a value may not be exact as a double."""
 
     def __init__(self, options: QuantilesOptions) -> None:
         """Take the options."""
@@ -69,7 +69,7 @@ class QuantilesAggregator(Aggregator):
     def answer(self, partial: bytes, events: int) -> Fields:
         """Return value, lower and upper at each rank asked; null where no event had a value.
 
-        They are integers where a long came that may be no double.
+        They are integers where a value may not be exact as a double.
         """
         sketch = Quantiles.deserialize(partial)
         quantiles = {}
@@ -98,7 +98,7 @@ class QuantilesAggregator(Aggregator):
 
 
 def _has_longs_beyond_doubles(numbers: np.ndarray) -> bool:
-    """Return whether there are longs that may be rounded where they become doubles."""
+    """Return whether there are longs beyond 2**53, which doubles may round."""
     if numbers.dtype != np.int64 or not len(numbers):
         return False
     return int(numbers.min()) < -_DOUBLES_HOLD or int(numbers.max()) > _DOUBLES_HOLD

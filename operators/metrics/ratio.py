@@ -78,7 +78,7 @@ class RatioAggregator(Aggregator):
     def answer(self, partial: bytes, events: int) -> Fields:
         """Return the quotient, rounded once.
 
-        It is null where the denominator is zero, and a bound is null where it has none.
+        It is null where the denominator is zero, and a bound is null where none is known.
         """
         top, bottom = (
             _figures(aggregator, part, events)
@@ -96,7 +96,7 @@ class RatioAggregator(Aggregator):
 
 
 class _Figures(NamedTuple):
-    """The answer of an operand, not rounded: a sum may be beyond doubles where the quotient is not."""
+    """The exact answer of an operand: a sum may overflow a double even where the quotient does not."""
 
     value: Fraction
     lower: Fraction

@@ -50,7 +50,7 @@ class SumAggregator(Aggregator):
         return {"value": value, "lower": value, "upper": value, "confidence": 1.0}
 
     def total(self, partial: bytes) -> Fraction:
-        """Return the sum itself, which may be beyond the range of doubles."""
+        """Return the exact sum, which may be beyond the range of doubles."""
         return ExactSum.deserialize(partial).fraction()
 
     def columns(self) -> AnswerColumns:

@@ -81,9 +81,9 @@ class TopKAggregator(Aggregator):
         return {"items": items, "confidence": 1.0}
 
     def sketch(self, partial: bytes) -> bytes | None:
-        """Return the frequent-items sketch of strings as Apache DataSketches writes it.
+        """Return the frequent-items sketch of strings in the format of Apache DataSketches.
 
-        None where the total weight is beyond the 63 bits that it has room for.
+        None where the total weight is beyond the 63 bits of that format.
         """
         return TopK.deserialize(partial).datasketches_image()
 

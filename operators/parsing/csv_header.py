@@ -1,4 +1,4 @@
-"""The header of a CSV file: the columns that it names, and whether those asked for are among them."""
+"""The header of a CSV file: reads its column names, and checks that required columns are among them."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ class Header:
     """The header of a file.
 
     Attributes:
-        names: as they are written there, without blanks around them; none where the file has nothing but
-            empty lines.
+        names: the column names, stripped of blanks; empty where the file has only empty lines.
         size: bytes up to the first record.
         lines: lines up to the first record.
     """
@@ -32,10 +31,11 @@ class Header:
     lines: int
 
     def columns(self, given: Sequence[str] | None) -> tuple[str, ...]:
-        """Return the columns: those given, else the names; one that is empty or not alone gets its number.
+        """Return the given columns, else the names; an empty or duplicate name is replaced by a numbered one.
 
         Raises:
-            ValueError: there are not as many names as given ones, those without a name at the end aside.
+            ValueError: the number of names differs from that of the given columns, not counting trailing
+                empty names.
         """
         if given is not None:
             if len(self.names) < len(given) or any(self.names[len(given) :]):
@@ -54,17 +54,17 @@ class Header:
 
 
 def numbered(name: str, number: int) -> str:
-    """Return how a column is called whose name is empty or not its alone."""
+    """Return the numbered name of a column whose own name is empty or a duplicate."""
     return f"{name} (column {number})".strip()
 
 
 def read_header(file: BinaryIO, spec: CsvFormat) -> Header:
-    """Read the header at the beginning of a file; a byte order mark and empty lines are passed over.
+    """Read the header at the beginning of a file, skipping a byte order mark and empty lines.
 
-    The file is left anywhere.
+    The position of the file is undefined afterwards.
 
     Raises:
-        ValueError: what is there is not UTF-8, not CSV or too long.
+        ValueError: the header is not UTF-8, not valid CSV or too long.
     """
     size = len(_BOM) if file.read(len(_BOM)) == _BOM else 0
     file.seek(size)
@@ -89,12 +89,12 @@ def _names(record: bytes, dialect: Any) -> list[str]:
 
 
 def absent_columns(wanted: Mapping[str, str], columns: Sequence[str], where: str) -> list[str]:
-    """Return what is wrong with columns that are asked for, a line for each.
+    """Return an error message for each required column that is missing.
 
     Args:
-        wanted: the column by the key of the pipeline file that asks for it.
-        columns: those that there are.
-        where: what names them.
+        wanted: the required columns, by the key of the pipeline file that requires them.
+        columns: the existing columns.
+        where: what defines them, for the messages.
     """
     return [
         f"{key}: {where} has {_none_or_several(column, columns)}"
@@ -117,6 +117,6 @@ def _none_or_several(column: str, columns: Sequence[str]) -> str:
 
 
 def shown(name: str) -> str:
-    """Return a name as it is told: on one line, without control characters, and not too long."""
+    """Return a name for a message: on one line, control characters escaped, truncated."""
     text = name if name.isprintable() else repr(name)
     return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "..."

@@ -1,4 +1,4 @@
-"""CSV: records without quoted fields are split all at once, the others by Python's `csv` module."""
+"""CSV parser: records without quoted fields are split vectorised, the others by Python's `csv` module."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class CsvParser:
         }
 
     def _with_quoted_fields(self, events: Events) -> np.ndarray:
-        """Tells which records may hold a quoted field, (n,) bool."""
+        """Returns which records may contain a quoted field, (n,) bool."""
         quoted = np.zeros(len(events.starts), bool)
         if self._spec.quote is not None and self._spec.quote.encode() in events.data:
             quoted[events.at(opening_quotes(events.data, self._spec.delimiter, self._spec.quote))] = True

@@ -1,9 +1,9 @@
-"""Which line ends of CSV end a record: those that are not within a quoted field.
+"""Finds CSV record boundaries: the line ends that are not within a quoted field.
 
-A quote opens a field only at its beginning; elsewhere in an unquoted field it is a character. Within a
-quoted field two quotes are one. A single one closes the field, and a delimiter or a line end must follow. A
-quoted field that is not closed like that is broken: its record ends with the line on which the field was
-opened, so that the lines behind it are read as records of their own.
+A quote opens a quoted field only at the beginning of a field; elsewhere in an unquoted field it is literal.
+Within a quoted field a doubled quote is an escaped one. A single quote closes the field, and a delimiter or a
+line end must follow. A quoted field that is not closed like that is broken: its record ends with the line on
+which the field was opened, so that the lines after it are read as records of their own.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from bisect import bisect_left
 import numpy as np
 
 MAX_SPANNING_BYTES = 16 * 1024 * 1024
-"""Bytes that a record over several lines may have; a field that is closed only behind them is broken."""
+"""Limit in bytes for a record that spans lines; a quoted field that is closed only beyond it is broken."""
 
 _LINE_END_BYTES = b"\r\n"
 
@@ -21,7 +21,7 @@ _LINE_END_BYTES = b"\r\n"
 def opening_quotes(data: bytes, delimiter: str, quote: str) -> np.ndarray:
     """Returns the positions of quotes at the beginning of a field, (n,) int64.
 
-    Those after a delimiter within a quoted field are among them.
+    It includes false ones, after a delimiter within a quoted field.
     """
     buffer = np.frombuffer(data, np.uint8)
     quotes = np.flatnonzero(buffer == ord(quote))
@@ -35,11 +35,11 @@ def lines_that_end_records(
     """Returns the numbers of the lines that end a record, (n,) int64.
 
     Args:
-        data: begins where a record begins; holds at least one quote.
+        data: starts at a record boundary and contains at least one quote.
         line_ends: (m,) int64, position of the last byte of each line.
         delimiter: one ASCII character.
         quote: one ASCII character.
-        last: whether nothing comes behind `data`. If more may come, lines that depend on it are left out.
+        last: whether `data` ends the file. If not, lines that depend on the following bytes are left out.
     """
     buffer = np.frombuffer(data, np.uint8)
     quotes = np.flatnonzero(buffer == ord(quote))
@@ -51,7 +51,7 @@ def lines_that_end_records(
 
 
 def _are_in_pairs(buffer: np.ndarray, quotes: np.ndarray, edges: np.ndarray, last: bool) -> bool:
-    """Tells whether the quotes open and close fields in turn; two that are one count as closed and opened."""
+    """Returns whether quotes alternately open and close fields; a doubled quote counts as close and open."""
     if last and len(quotes) % 2:
         return False
     opening, closing = quotes[::2], quotes[1::2]
@@ -60,21 +60,21 @@ def _are_in_pairs(buffer: np.ndarray, quotes: np.ndarray, edges: np.ndarray, las
 
 
 def _one_of(characters: bytes) -> np.ndarray:
-    """Returns which bytes are among these, (256,) bool."""
+    """Returns a lookup table of these bytes, (256,) bool."""
     table = np.zeros(256, bool)
     table[list(characters)] = True
     return table
 
 
 class _QuotedFields:
-    """Every quoted field there might be, by the quote that opens it, for CSV with quotes out of place.
+    """All candidate quoted fields, by opening quote, for CSV with misplaced quotes.
 
-    Which quote closes a field depends on the quotes alone, not on where records begin: the last of the next
-    odd number of quotes in a row. So each field is looked up once, and the time is linear.
+    The closing quote of a field does not depend on record boundaries: it ends the next run of an odd
+    number of quotes after the opening one. So each field is looked up once, and the time is linear.
     """
 
     def __init__(self, data: bytes, line_ends: np.ndarray, delimiter: str, quote: str, last: bool) -> None:
-        """Finds what would close each field."""
+        """Finds the closing quote of each candidate field."""
         self._line_ends, self._last = line_ends, last
         buffer = np.frombuffer(data, np.uint8)
         quotes = np.flatnonzero(buffer == ord(quote))
@@ -109,7 +109,7 @@ class _QuotedFields:
         return np.flatnonzero(ends_record)
 
     def _end_of_record(self, line: int) -> int:
-        """Returns the last line of the record that a line begins; one beyond all where more is needed."""
+        """Returns the last line of the record that starts on `line`; the line count if data is missing."""
         begin = int(self._line_ends[line - 1]) + 1 if line else 0
         field = bisect_left(self._opens_at, begin)
         while field < len(self._opens_at) and self._opens_in[field] <= line:

@@ -14,7 +14,7 @@ from operators.parsing.payloads import Payloads
 _NEWLINE, _CARRIAGE_RETURN, _SPACE, _FIRST_NON_ASCII = 10, 13, 32, 128
 
 BLANKS = b" \t\n\r\x0b\x0c"
-"""What a payload without an event may consist of."""
+"""The whitespace bytes; a payload of nothing else has no event."""
 
 _SHORT = 1 << 14
 """Bytes below which Python's own decoder is quicker than going through a column."""
@@ -22,7 +22,7 @@ _SHORT = 1 << 14
 
 @dataclass(frozen=True, eq=False)
 class Events:
-    """Events that lie in one buffer, ascending, at least one line end between two.
+    """Events in one buffer, in ascending order, with at least one line end between two.
 
     Attributes:
         data: the buffer.
@@ -74,7 +74,7 @@ class Events:
 
 
 def whole_payloads(payloads: Payloads, blanks: bytes = BLANKS) -> tuple[Events, list[Reject]]:
-    """Takes each payload as one event; a tombstone or a payload of nothing but blanks is a reject."""
+    """Takes each payload as one event; a tombstone or a payload of only whitespace is a reject."""
     rows, rejects = _filled(payloads, blanks)
     return Events(payloads.data, payloads.starts[rows], payloads.ends[rows], rows, None), rejects
 

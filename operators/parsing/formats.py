@@ -16,7 +16,7 @@ _ALLOWED = (
 )
 
 
-csv.field_size_limit(2**31 - 1)  # records are limited where they are cut; the module's limit is 128 KiB
+csv.field_size_limit(2**31 - 1)  # record size is limited elsewhere; the module's default is 128 KiB
 
 
 class CsvFormat(BaseModel):
@@ -24,12 +24,12 @@ class CsvFormat(BaseModel):
 
     Args:
         columns: names of the fields of a record in their order; None to take them from the header line.
-        header: whether the first record of each file names the columns. The reader of the file takes that
-            line away and gives its names with `with_columns` where there are no `columns`. Default: true
-            when `columns` is left out.
+        header: whether the first record of each file names the columns. The file reader strips it, and
+            passes its names to `with_columns` where there are no `columns`. Default: true when `columns` is
+            left out.
         delimiter: one ASCII character between two fields.
-        quote: one ASCII character around a field that holds delimiters, newlines or quotes (doubled); None
-            for files without quoted fields, where a quote is a character as any other.
+        quote: one ASCII character around a field that contains delimiters, newlines or (doubled) quotes; None
+            for files without quoted fields, in which quotes are literal.
         null_values: texts of a field that mean null, compared exactly.
     """
 
@@ -97,21 +97,21 @@ FormatSpec = Annotated[
 
 
 def csv_dialect(spec: CsvFormat) -> Any:
-    """Returns a format as the `csv` module takes it, made once since making it takes as long as a record."""
+    """Returns the `csv` module's dialect of a format; cached, as creating one costs as much as a record."""
     quoting = csv.QUOTE_NONE if spec.quote is None else csv.QUOTE_MINIMAL
     options = {"delimiter": spec.delimiter, "quotechar": spec.quote, "quoting": quoting, "strict": True}
     return csv.reader((), **options).dialect
 
 
 def csv_reader(text: str, dialect: Any) -> Iterator[list[str]]:
-    """Returns a reader of the records in a text.
+    """Returns a `csv` reader of the records in a text.
 
     Args:
         text: the records.
         dialect: what `csv_dialect` returned.
 
     Raises:
-        csv.Error: from the reader, where a record is no CSV.
+        csv.Error: raised by the reader at an invalid record.
     """
     lines = io.StringIO(text, newline="") if "\n" in text or "\r" in text else (text,)
     return csv.reader(lines, dialect)

@@ -82,10 +82,10 @@ def check_field_types(fields: FieldPaths) -> None:
 
 
 def with_one_zero(doubles: pl.Series) -> pl.Series:
-    """Makes 0.0 of every -0.0: both are one number, but two bit patterns, texts and JSON keys.
+    """Replaces -0.0 by 0.0: they are equal, but differ as bit patterns, texts and JSON keys.
 
-    Every double of an event passes here, parsed or derived, and nothing behind looks at a zero's sign.
+    All doubles of events, parsed or derived, are normalised here, so later code need not handle -0.0.
     """
     zeros = doubles == 0.0
-    # Polars takes a column plus 0.0 for the column itself.
+    # Polars optimises adding 0.0 away.
     return doubles.set(zeros, 0.0) if zeros.any() else doubles

@@ -22,15 +22,15 @@ class Payloads:
 
     Payload `i` is `data[starts[i]:ends[i]]`. Payloads are in the order of the buffer, never overlap, and
     at least one line end lies between two of them. A tombstone (a null payload) has start and end -1 and
-    takes no room in the buffer. Buffers built here begin and end with `MARGIN`; one without it is read just
-    as well, only its outermost payloads more slowly.
+    takes no room in the buffer. Buffers built here begin and end with `MARGIN`; without it the first and
+    last payloads are just parsed more slowly.
 
     Attributes:
         data: the buffer.
         starts: (n,) int64, where each payload begins in bytes, or -1.
         ends: (n,) int64, where each payload ends (exclusive) in bytes, or -1.
         lines: (n,) int64, the 0-based line of the chunk on which each payload begins, or None for messages.
-        line_counts: (n,) int64, over how many lines each payload goes; None where each is on one.
+        line_counts: (n,) int64, how many lines each payload spans; None where each is on one line.
     """
 
     data: bytes
@@ -65,16 +65,15 @@ class Payloads:
     def from_lines(cls, data: bytes, format_: Format = "json") -> Payloads:
         r"""Splits a chunk of a file into records.
 
-        A `\r` before the newline belongs to the line's end. Blank lines are no records, but are counted
-        in `lines`. The last record needs no newline.
+        A `\r` before the newline is part of the line end. Blank lines are skipped, but counted in `lines`.
+        The last record needs no newline.
 
         Args:
-            data: whole records; a record must not go on in the next chunk.
-            format_: how records are told apart: a line each, in CSV several where a quoted field goes over
-                them.
+            data: whole records; no record may continue in the next chunk.
+            format_: decides where records end: at each line end, in CSV outside quoted fields only.
 
         Returns:
-            One payload a record, with `lines`, and with `line_counts` where one goes over several.
+            One payload a record, with `lines`, and with `line_counts` where a record spans several lines.
         """
         found = record_ends(data, format_)
         starts, ends = np.append(0, found.at + 1), np.append(found.at, len(data))

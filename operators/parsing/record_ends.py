@@ -1,4 +1,4 @@
-"""Where the records of a piece of a file end: at every line end, in CSV only outside of quoted fields."""
+"""Finds record boundaries in a chunk of a file: all line ends, in CSV only those outside quoted fields."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _NEWLINE, _CARRIAGE_RETURN = 10, 13
 
 @dataclass(frozen=True, eq=False)
 class RecordEnds:
-    """The line ends that end records.
+    """The record boundaries of a chunk.
 
     Attributes:
-        at: (n,) int64, position of the last byte of each.
-        line: (n,) int64, the 0-based number of the line that each ends.
-        lines: how many line ends there are, those within quoted fields included.
+        at: (n,) int64, position of the last byte of each record's line end.
+        line: (n,) int64, the 0-based number of the last line of each record.
+        lines: number of all line ends, including those within quoted fields.
     """
 
     at: np.ndarray
@@ -30,17 +30,17 @@ class RecordEnds:
 def record_ends(data: bytes, format_: Format, last: bool = True) -> RecordEnds:
     r"""Finds where records end.
 
-    JSON lines end with `\n`, lines of CSV also with a `\r` that no `\n` follows, as Python's `csv` module and
-    pandas read them. No other character ends a line.
+    JSON lines end with `\n`; CSV lines also with a `\r` that no `\n` follows, as in Python's `csv` module and
+    pandas. No other character ends a line.
 
     Args:
-        data: begins where a record begins.
-        format_: how records are told apart.
-        last: whether nothing comes behind `data`. If more may come, ends that depend on it are left out.
+        data: starts at a record boundary.
+        format_: the format of the records.
+        last: whether `data` ends the file. If not, ends that depend on the following bytes are left out.
 
     Returns:
-        The ends. Bytes behind the last are one more record where `last`, else they are to be looked at again
-        together with what follows.
+        The ends. Bytes after the last one are one more record if `last`, else the beginning of a record that
+        continues in the next chunk.
     """
     buffer = np.frombuffer(data, np.uint8)
     ends = np.flatnonzero(buffer == _NEWLINE)
@@ -54,7 +54,7 @@ def record_ends(data: bytes, format_: Format, last: bool = True) -> RecordEnds:
 
 
 def _lone_returns(buffer: np.ndarray, last: bool) -> np.ndarray:
-    r"""Returns the positions of every `\r` that no `\n` follows; what follows the last byte is not known."""
+    r"""Returns the positions of every `\r` that no `\n` follows; one at the end counts only if `last`."""
     returns = np.flatnonzero(buffer == _CARRIAGE_RETURN)
     if not last and returns[-1] == len(buffer) - 1:
         returns = returns[:-1]

@@ -1,4 +1,4 @@
-"""Reads files piece by piece, each of whole records, whatever the size of the pieces."""
+"""Reads a file in pieces that each end at a record boundary."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_RECORD_BYTES = 64 * 1024 * 1024
 
 
 class RecordTooLong(ValueError):
-    """A record that does not fit in memory; says on which line it begins."""
+    """A record above the size limit; the message has the line on which it begins."""
 
 
 class Piece(NamedTuple):
@@ -30,20 +30,20 @@ class Piece(NamedTuple):
 
 
 def whole_records(file: BinaryIO, format_: Format, piece_bytes: int, first_line: int = 1) -> Iterator[Piece]:
-    """Reads a file from where it stands.
+    """Yields pieces of whole records from the current position of a file to its end.
 
     Args:
-        file: stands where a record begins.
-        format_: how records are told apart.
+        file: positioned at a record boundary.
+        format_: the format of the records.
         piece_bytes: how many bytes a piece has at most, unless one record is longer.
-        first_line: the number of the line that comes next, for messages.
+        first_line: line number at the current position, for messages.
 
     Raises:
         RecordTooLong: a record has more than `MAX_RECORD_BYTES`.
     """
     rest = b""
     while True:
-        # At least as much as waits, so that what waits for its end is looked through a few times only.
+        # At least doubles an incomplete record, so that it is rescanned only a logarithmic number of times.
         block = file.read(max(piece_bytes - len(rest), len(rest)))
         data = rest + block
         start = 0
@@ -60,7 +60,7 @@ def whole_records(file: BinaryIO, format_: Format, piece_bytes: int, first_line:
 
 
 def _cuts(data: bytes, format_: Format, piece_bytes: int, last: bool) -> Iterator[tuple[int, int]]:
-    """Yields where each piece ends, and how many lines end in it."""
+    """Yields the end position of each piece, and its number of line ends."""
     ends = record_ends(data, format_, last)
     behind, line = ends.at + 1, ends.line + 1
     if last and len(data) > (behind[-1] if len(behind) else 0):

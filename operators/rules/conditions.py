@@ -45,7 +45,7 @@ def flags_of(
 
 
 def _column(name: str, values: Sequence[object], type_: str) -> pl.Series:
-    """Return a column; one of 128 bits where a long is beyond 64, as a total may be."""
+    """Return a column; Int128 where a long, such as a total, exceeds 64 bits."""
     if type_ == "long" and any(not _LEAST <= value <= _GREATEST for value in values if value is not None):
         return pl.Series(name, values, pl.Int128)
     return pl.Series(name, values, POLARS_TYPES[type_])

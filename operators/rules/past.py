@@ -137,7 +137,7 @@ class DeviationsRun:
                 off = value - state.mean
                 mean = state.mean + off / (state.count + 1)
                 squares = state.squares + off * (value - mean)
-                if isfinite(squares):  # else there would be no deviations ever after
+                if isfinite(squares):  # an overflow would void all later deviations
                     state.count, state.mean, state.squares = state.count + 1, mean, squares
         return told
 

@@ -196,7 +196,7 @@ def decimal_sum(values: Sequence[float]) -> float:
     try:
         total = fsum(values)
         size = total if min(values) >= 0 else fsum(map(abs, values))
-        # What rounding leaves of a small number below 0 is -0.0.
+        # A small negative number rounds to -0.0; adding 0.0 makes it 0.0.
         return round(total, _DIGITS - 1 - floor(log10(size))) + 0.0 if size and isfinite(size) else total
     except (OverflowError, ValueError):  # too large on the way, or infinities of both signs
         if not all(map(isfinite, values)):

@@ -1,9 +1,10 @@
-"""Longs as doubles in the same order, for a sketch of doubles that is to keep every bit of a long.
+"""Order-preserving mapping of int64 to float64, to store longs in a sketch of doubles without rounding.
 
-A double holds longs up to 2**53 only, but two doubles of one sign go by their bits as whole numbers do. So a
-long becomes the double whose bits are its size, with its sign: 1 the least of all doubles above 0, and so on.
-There are somewhat fewer doubles than longs: less than 2**53 away from the first and the last long two share
-one, so that what is read back may be off by one there. All others, the first and the last are exact.
+A double represents longs exactly only up to 2**53, but doubles of one sign sort like their bit patterns. So a
+long is mapped to the double whose bit pattern is its absolute value, with its sign: 1 becomes the smallest
+positive double, and so on. There are somewhat fewer doubles than longs: within 2**53 of the smallest and the
+largest long, two longs share a double, and reading one back may be off by one. All others, the smallest and
+the largest are exact.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _DOUBLE, _BITS = struct.Struct("<d"), struct.Struct("<Q")
 
 
 def as_ordered_doubles(longs: np.ndarray) -> np.ndarray:
-    """Return doubles that are in the order of the longs.
+    """Map longs to doubles that sort in the same order.
 
     Args:
         longs: `(n,) int64`.
@@ -29,7 +30,7 @@ def as_ordered_doubles(longs: np.ndarray) -> np.ndarray:
     >>> as_ordered_doubles(np.array([-7, 0, 3, 2**63 - 1])).tolist()
     [-3.5e-323, 0.0, 1.5e-323, inf]
     """
-    size = np.abs(longs).view(np.uint64)  # the lowest long has no positive twin, its bits are right
+    size = np.abs(longs).view(np.uint64)  # abs of the smallest long overflows to the right bit pattern
     first, is_positive = np.uint64(_PAIRED_FROM), longs > 0
     paired = first + ((size - first + is_positive) >> np.uint64(1))
     bits = np.where(size > first, paired, size)
@@ -37,7 +38,7 @@ def as_ordered_doubles(longs: np.ndarray) -> np.ndarray:
 
 
 def long_of(ordered: float) -> tuple[int, int, int]:
-    """Return the long of a double of `as_ordered_doubles`, and what it is at least and at most."""
+    """Map a double of `as_ordered_doubles` back to its long; return it with a lower and an upper bound."""
     (bits,) = _BITS.unpack(_DOUBLE.pack(ordered))
     size, is_positive = bits % _SIGN, bits < _SIGN
     least = most = size
