@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from operator import itemgetter
 from zlib import crc32
 
 import numpy as np
@@ -68,7 +69,8 @@ def slice_records(metric: Metric, selected: Selected) -> Iterator[tuple[str, byt
         place = (slice_number, shard_of(key, metric.shards))
         packed[place][key] = Entry(events, partials[group])
         members[place].append(group)
-    for (slice_number, shard), entries in packed.items():
+    # The oldest slices first: a window that a later one answers again looks back on them.
+    for (slice_number, shard), entries in sorted(packed.items(), key=itemgetter(0)):
         end = int(slice_ends[slice_number])
         candidates = None
         if metric.late_sessions is None and metric.grid.last_taken_ms(end) <= late.before_ms:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from engine import Engine, latest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 K, LEAST, LATE_END = 3, 2, 400
@@ -159,6 +159,7 @@ def rounded(value: Any) -> Any:
 
 
 @settings(max_examples=100, deadline=None)
+@example([(1, 1, 0), (3, 1, 0)], 1, 1, [("watermark", 0), ("batch", [("a", 0, "u"), ("b", -2, "u")])])
 @given(SPECS, st.integers(1, 14), st.integers(0, 8), st.lists(BATCH | WATERMARK | RESTART, max_size=12))
 def test_every_answer_counts_the_window_and_the_time_before_it_as_far_as_it_was_seen(
     specs, before, lateness, steps

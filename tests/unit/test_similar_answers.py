@@ -247,7 +247,8 @@ def test_history_that_cannot_be_read_is_told_with_its_line(path: str, tmp_path: 
         Engine(plan(given))
     history.write_text("user,user,ts\nann,a,1\n")
     with pytest.raises(
-        HistoryProblem, match=r"touches\.csv cannot be read: columns: expected each name once"
+        HistoryProblem,
+        match=r"touches\.csv cannot be read: field user: expected a column of user \(column 1\)",
     ):
         Engine(plan(given))
     history.write_text("user,item,ts\nann,a,1\n")
