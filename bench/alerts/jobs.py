@@ -83,7 +83,7 @@ def start(cluster: FlinkCluster, jobs: Sequence[Job]) -> None:
         settings = {PYTHON: sys.executable}
         job_id = submit(job.pipeline, job.path, job.overrides, cluster.address, None, settings)
         rest, deadline = FlinkRest(f"http://{cluster.address}"), time.monotonic() + _STARTS_S
-        while rest.latest_checkpoint(job_id) is None:
+        while rest.checkpoints(job_id).latest is None:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"the job had no checkpoint within {_STARTS_S:.0f} s")
             time.sleep(0.5)

@@ -115,8 +115,8 @@ class Meter:
         while (state := self._rest.status(job)) not in _ENDED:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"the job did not end within {timeout_s:.0f} s")
-            if failure := self._rest.last_failure(job):
-                raise RuntimeError(f"the job is restarted: {reason_of(failure.trace)}")
+            if failures := self._rest.failures(job):
+                raise RuntimeError(f"the job is restarted: {reason_of(failures[-1].trace)}")
             self._sample()
             time.sleep(_EVERY_S)
         return state

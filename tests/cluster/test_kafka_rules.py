@@ -146,8 +146,8 @@ def await_checkpoint(cluster: FlinkCluster, job: str) -> None:
     """Wait for a checkpoint that began after this was called: the second that ends from now on."""
     rest = FlinkRest(f"http://{cluster.address}")
     for _ in range(2):
-        before = rest.latest_checkpoint(job)
-        wait_for(lambda before=before: rest.latest_checkpoint(job) != before, "a checkpoint")
+        before = rest.checkpoints(job).latest
+        wait_for(lambda before=before: rest.checkpoints(job).latest != before, "a checkpoint")
 
 
 def pipeline(address: str) -> dict[str, Any]:
