@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from flink_job.cluster.failures import reason_of
+from flink_job.cluster.failure_reasons import reason_of
 from flink_job.cluster.rest import FlinkRest
 from flink_job.standalone.cluster import FlinkCluster
 
