@@ -33,6 +33,7 @@ from deployment import (
 )
 from packaging.specifiers import SpecifierSet
 
+from flink_job.machine.flink import LOG4J_PROPERTIES
 from flink_job.main import main
 from flink_job.rest_guard.settings import guarded_rest
 
@@ -151,20 +152,31 @@ def test_the_image_has_the_jars_of_every_job_where_they_are_loaded_once(tmp_path
     ]
 
 
-def test_the_logs_of_the_image_leave_out_the_environment(tmp_path: Path) -> None:
+def properties(file: Path) -> dict[str, str]:
+    """The keys and values of a file of properties; the last value of a key counts, as in Java."""
+    return dict(re.findall(r"^(\S+) *= *(.*)$", file.read_text(), re.MULTILINE))
+
+
+def test_the_logs_of_the_image_leave_out_the_environment_and_have_the_layout_of_ours(tmp_path: Path) -> None:
     (step,) = [step for step in steps("RUN") if "log4j.properties" in step]
     for name in ("log4j-console.properties", "log4j-cli.properties"):
         shutil.copy(FLINK / "conf" / name, tmp_path)
     adapted = "lines=" + step.partition("lines=")[2].replace("/opt/flink/conf", str(tmp_path))
     subprocess.run(["sh", "-euc", adapted], cwd=ROOT, check=True)
 
+    ours = properties(LOG4J_PROPERTIES)
     for log in tmp_path.iterdir():
-        lines = dict(re.findall(r"^(\S+) *= *(.*)$", log.read_text(), re.MULTILINE))
+        lines = properties(log)
         levels = {
             lines[key]: lines[key[:-4] + "level"] for key in lines if re.fullmatch(r"logger\..+\.name", key)
         }
         assert levels["org.apache.beam.runners.fnexecution.control.DefaultJobBundleFactory"] == "OFF"
         assert levels["org.apache.flink.client.python.PythonEnvUtils"] in ("OFF", "WARN", "ERROR")
+        patterns = [value for key, value in lines.items() if key.endswith(".layout.pattern")]
+        assert len(patterns) == 2 and set(patterns) == {ours["appender.file.layout.pattern"]}
+        assert [key.split(".")[1] for key in lines if key.endswith(".alwaysWriteExceptions")] == [
+            key.split(".")[1] for key in lines if key.endswith(".layout.pattern")
+        ]
 
 
 def test_every_setting_is_one_that_flink_knows() -> None:
