@@ -136,12 +136,12 @@ def follow(
                 shown = time.monotonic()
             if progress.checkpoints.failed_because not in ("", why):
                 why = progress.checkpoints.failed_because
-                console.print(Text(f"a checkpoint failed: {reason_of(why)}"), soft_wrap=True)
+                console.print(Text(f"a checkpoint failed: {_safe_reason(why)}"), soft_wrap=True)
             for failure in progress.failures:
                 if failure not in said:
                     said.append(failure)
-                    reason = without_secrets(reason_of(failure.trace, progress.checkpoints.failed_because))
-                    console.print(Text(in_one_line(f"restarts after: {reason}")), soft_wrap=True)
+                    reason = _safe_reason(failure.trace, progress.checkpoints.failed_because)
+                    console.print(Text(f"restarts after: {reason}"), soft_wrap=True)
             time.sleep(_EVERY_S)
     return progress
 
@@ -152,9 +152,14 @@ def describe_checkpoints(checkpoints: Checkpoints) -> str:
     words = f"checkpoints {checkpoints.completed:,}" if checkpoints.completed else none
     if checkpoints.failed:
         since = " since" if checkpoints.completed else ""
-        what, _, _ = without_secrets(reason_of(checkpoints.failed_because)).partition(". ")
+        what, _, _ = _safe_reason(checkpoints.failed_because).partition(". ")
         words += f", {checkpoints.failed}{since} failed: {what}"
     if checkpoints.running_s is not None and (not checkpoints.completed or checkpoints.running_s > _LONG_S):
         which = "the next" if checkpoints.completed or checkpoints.failed else "the first"
         words += f", {which} has run for {checkpoints.running_s:.0f} s"
     return words
+
+
+def _safe_reason(trace: str, checkpoint_failure: str = "") -> str:
+    """Return the reason of a failure on one line, secrets redacted and control characters escaped."""
+    return in_one_line(without_secrets(reason_of(trace, checkpoint_failure)))

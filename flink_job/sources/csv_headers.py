@@ -9,10 +9,8 @@ from typing import BinaryIO, NamedTuple
 
 from flink_job.sources.source import SourceProblem
 from operators.parsing import CsvFormat, Format
-from operators.parsing.csv_header import Header, absent_columns, read_header, shown
+from operators.parsing.csv_header import Header, absent_columns, bom_bytes, read_header, shown
 from operators.parsing.whole_records import RecordTooLong
-
-_BOM = b"\xef\xbb\xbf"
 
 
 class FirstRecord(NamedTuple):
@@ -113,4 +111,4 @@ def _difference(names: tuple[str, ...], path: str, expected: Header) -> str:
 
 def _bom_bytes(path: str) -> int:
     with source_errors_named(path), open_file(path) as file:
-        return len(_BOM) if file.read(len(_BOM)) == _BOM else 0
+        return bom_bytes(file)

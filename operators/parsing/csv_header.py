@@ -66,7 +66,7 @@ def read_header(file: BinaryIO, spec: CsvFormat) -> Header:
     Raises:
         ValueError: the header is not UTF-8, not valid CSV or too long.
     """
-    size = len(_BOM) if file.read(len(_BOM)) == _BOM else 0
+    size = bom_bytes(file)
     file.seek(size)
     dialect, names, lines = csv_dialect(spec), [], 0
     for record in whole_records(file, spec, 1):
@@ -75,6 +75,14 @@ def read_header(file: BinaryIO, spec: CsvFormat) -> Header:
         if len(names) > 1 or any(names):
             return Header(tuple(names), size, lines)
     return Header((), size, lines)
+
+
+def bom_bytes(file: BinaryIO) -> int:
+    """Return the length of the byte order mark that a file begins with, 0 without one.
+
+    The file is left anywhere.
+    """
+    return len(_BOM) if file.read(len(_BOM)) == _BOM else 0
 
 
 def _names(record: bytes, dialect: Any) -> list[str]:

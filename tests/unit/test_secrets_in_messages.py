@@ -11,6 +11,8 @@ from click.testing import CliRunner
 from schema_places import PLACES, key_of, standing_at
 
 from flink_job.cli import main
+from flink_job.cluster.rest import Checkpoints
+from flink_job.commands.progress import describe_checkpoints
 from flink_job.kafka_clients.problem import KafkaProblem
 from flink_job.pipeline.reading import PipelineProblem, load_pipeline
 from flink_job.pipeline.spec import Pipeline
@@ -190,3 +192,13 @@ def test_a_run_that_goes_on_is_not_told_what_a_variable_held(
         expect_same_shape(load_pipeline(path, (), {"CANARY": "another-Canary"}))
     assert "metrics.n.where: is not what it was when the run began" in str(raised.value)
     assert "-Canary" not in str(raised.value)
+
+
+def test_why_checkpoints_fail_is_told_without_what_a_variable_holds_and_without_escapes(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "pipeline.yaml"
+    path.write_text(json.dumps(BASE | {"metrics": [BASE["metrics"][0] | {"where": "user = '${CANARY}'"}]}))
+    load_pipeline(path, (), {"CANARY": "s3cr3t-Canary"})
+    told = describe_checkpoints(Checkpoints(0, 1, "java.io.IOException: of s3cr3t-Canary\x1b[2J"))
+    assert "failed: " in told and "Canary" not in told and "\x1b" not in told
